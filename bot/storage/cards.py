@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, null, or_, select, update
 
 from bot.domain import (
+    API_CLIENT,
     NEEDS_REDRAW,
     Card,
     CardChanged,
@@ -146,7 +147,8 @@ class SqlCardRepository:
         mine = delete(followers).where(all_of_it, followers.c.user == follower)
         if connection.execute(mine).rowcount == 0:
             return None
-        return connection.scalar(select(func.count()).select_from(followers).where(all_of_it))
+        people = all_of_it & (followers.c.user != API_CLIENT)
+        return connection.scalar(select(func.count()).select_from(followers).where(people))
 
     @transactional
     def mark_post_started(self, connection: Connection, card: Card, at: datetime | None) -> None:

@@ -752,7 +752,7 @@ class FakeCards:
             return None
         left = tuple(user for user in row.followers if user != follower)
         self._set(card_id, followers=left)
-        return len(left)
+        return sum(user != API_CLIENT for user in left)
 
     async def mark_post_started(self, card: Card, at: datetime | None) -> None:
         await self._record("mark_post_started")

@@ -149,7 +149,7 @@ class CardRepository(Protocol):
         ...
 
     async def unfollow(self, card_id: CardId, follower: UserId) -> int | None:
-        """Remove a follower. Returns how many are left; None if the user did not follow."""
+        """Remove a follower. Returns how many users still follow; None if this user did not."""
         ...
 
     async def reload(self, card: Card) -> Card | None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from bot.domain.cards import NEEDS_REDRAW, Card, CardId, ChannelId, ChannelRef, MessageTs
+from bot.domain.cards import API_CLIENT, NEEDS_REDRAW, Card, CardId, ChannelId, ChannelRef, MessageTs
 from bot.domain.errors import CardChanged, OwnershipLost, StoreUnavailable
 from bot.domain.jobs import JobId, JobState
 from bot.domain.ports.storage import CardRepository
@@ -76,6 +76,14 @@ async def test_move_keeps_a_later_resume(store: CardRepository) -> None:
     assert await store.move(mine, [new_card(THERE, ADA)])
     kept = await store.get(there.id)
     assert kept is not None and kept.tracked_since == NOON + timedelta(days=2)
+
+
+async def test_program_is_no_follower_that_is_left(store: CardRepository) -> None:
+    announced = replace(new_card(HERE, API_CLIENT), followers=(API_CLIENT, ADA, GRACE))
+    await store.add(announced)
+    assert await store.unfollow(announced.id, ADA) == 1
+    assert await store.unfollow(announced.id, GRACE) == 0
+    assert await store.unfollow(announced.id, GRACE) is None
 
 
 async def test_move_keeps_who_came_first(store: CardRepository) -> None:
