@@ -224,8 +224,9 @@ async def _read(request: web.Request) -> _Body:
 
 
 def _sentence(location: tuple[int | str, ...], problem: str) -> str:
-    """Say what is wrong with a field. Never repeats its value."""
+    """Say what is wrong with a field, or with an item of a list. Never repeats its value."""
     name = str(location[0])[:100] if location else "The body"
+    name += "".join(f"[{index}]" for index in location[1:])
     return f"{name}: {problem.removeprefix('Value error, ')}."
 
 
