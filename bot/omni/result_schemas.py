@@ -160,8 +160,10 @@ def _condition(condition: object) -> str:
     operands = values if isinstance(values, list) else sides
     if not kind or not operands:
         return _json(condition)
-    negation = "not " if condition.get("is_negative") is True else ""
-    return f"{negation}{kind} {', '.join(_json(operand) for operand in operands)}"
+    words = ["not"] if condition.get("is_negative") is True else []
+    # The reader gets "users.state is CA, NY".
+    words += [kind] if kind != "equals" else []
+    return " ".join([*words, ", ".join(_json(operand) for operand in operands)])
 
 
 def _json(value: object) -> str:

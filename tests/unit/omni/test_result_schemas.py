@@ -40,8 +40,8 @@ def test_query_of_the_documentation() -> None:
 @pytest.mark.parametrize(
     "condition, said",
     [
-        ({"kind": "EQUALS", "type": "string", "values": ["CA", "NY"]}, "equals CA, NY"),
-        ({"kind": "EQUALS", "type": "string", "values": ["CA"], "is_negative": True}, "not equals CA"),
+        ({"kind": "EQUALS", "type": "string", "values": ["CA", "NY"]}, "CA, NY"),
+        ({"kind": "EQUALS", "type": "string", "values": ["CA"], "is_negative": True}, "not CA"),
         ({"kind": "GREATER_THAN", "type": "number", "values": [5]}, "greater than 5"),
         (
             {"kind": "TIME_FOR_INTERVAL_DURATION", "left_side": "6 months ago", "right_side": "6 months"},

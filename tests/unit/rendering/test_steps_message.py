@@ -41,14 +41,14 @@ def test_steps_are_listed_with_their_times() -> None:
 def test_query_is_shown_under_its_step() -> None:
     definition = QueryDefinition(
         fields=("products.name", "order_items.total_revenue"),
-        filters=(("order_items.created_at", "last 12 months"), ("users.state", "not equals CA, NY")),
+        filters=(("order_items.created_at", "last 12 months"), ("users.state", "not CA, NY")),
         sorts=(QuerySort("order_items.total_revenue", is_descending=True), QuerySort("products.name")),
         limit=1_000,
     )
     text = said(Step("generate_query", "", None, "Top", definition), Step("summarize"))
     shown = (
         "> fields `products.name`, `order_items.total_revenue`"
-        " · filters `order_items.created_at` is `last 12 months`, `users.state` is `not equals CA, NY`"
+        " · filters `order_items.created_at` is `last 12 months`, `users.state` is `not CA, NY`"
         " · sorted by `order_items.total_revenue` descending, `products.name` · limit 1,000"
     )
     assert text.split("\n")[1:] == ["1. *Ran a query* “Top”", shown, "2. *Wrote the answer*"]
