@@ -151,10 +151,11 @@ def rating_report(job: JobId, user: UserId, rating: Rating, reason: str, link: s
 
     `reason`: what the user wrote, if anything.
     """
+    words = strip_control_chars(reason).strip()
     verdict = "found an answer helpful" if rating is Rating.HELPFUL else "did not find an answer helpful"
+    verdict = "says what was missing or wrong" if words else verdict
     sign = "👍" if rating is Rating.HELPFUL else "👎"
     line = f"{sign} <@{user}> {verdict} · job {code(job, 60)}"
-    words = strip_control_chars(reason).strip()
     text = "\n".join([line, *[escape(words)] * bool(words), *written(link)])
     quoted = [quote(words)] if words else []
     return Message(text, (section(line), *quoted, *buttons(link)))

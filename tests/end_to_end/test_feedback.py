@@ -58,10 +58,11 @@ async def test_reason_is_passed_on_without_the_answer(world: World) -> None:
         await world.told(world.ada, "I passed that on")
 
     counted, explained = world.slack.messages(service)
-    assert "Wrong" not in counted.text and "Wrong" in explained.text
+    assert "did not find an answer helpful" in counted.text and "Wrong" not in counted.text
+    assert "says what was missing or wrong" in explained.text and "Wrong" in explained.text
     for report in (counted, explained):
         shown = f"{report.text} {report.blocks}"
-        assert "did not find an answer helpful" in shown and "/chat/" in shown
+        assert "/chat/" in shown
         assert "<!channel>" not in report.text
         assert "MARK" not in shown, "readers of the channel may not be allowed to see it"
 
