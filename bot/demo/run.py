@@ -22,7 +22,7 @@ from bot.demo.samples import furnish, sample
 from bot.demo.scene import Scene
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.demo.terminal import Story
-from bot.demo.visitor import LINK_ONLY
+from bot.demo.visitor import FEEDBACK, LINK_ONLY
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BOT = (sys.executable, "-m", "bot")
@@ -175,7 +175,7 @@ def _environment(omni: SimulatedOmni, slack: SimulatedSlack, folder: Path) -> di
         "DATABASE_URL": f"sqlite+aiosqlite:///{(folder / 'demo.db').as_posix()}",
         "NOTIFY_AFTER_SECONDS": "30",
         "LINK_ONLY_CHANNELS": slack.workspace.channel(LINK_ONLY).id,
-        "FEEDBACK_CHANNEL": slack.workspace.channel("random").id,
+        "FEEDBACK_CHANNEL": slack.workspace.channel(FEEDBACK).id,
         # One visitor tries all samples.
         "MAX_LOOKUPS_PER_MINUTE": "60",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),

@@ -22,6 +22,7 @@ from bot.demo.visitor import (
     ASK,
     CHANNELS,
     COMMAND,
+    FEEDBACK,
     LINK_ONLY,
     OFFERS,
     PEOPLE,
@@ -262,6 +263,7 @@ class Scene:
             "has_bot": bot in channel.members,
             "is_shared": channel.shared is not None,
             "is_link_only": channel.name == LINK_ONLY,
+            "gets_feedback": channel.name == FEEDBACK,
         }
 
     def _channel_of(self, user: str, channel: str) -> Channel:

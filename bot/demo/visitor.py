@@ -134,10 +134,13 @@ OFFERS: tuple[dict[str, Any], ...] = (
 )
 """Completions of the composer. One that ends in a space expects more input."""
 
-CHANNELS = ("data-team", "sales", "finance", "leadership", "random", "partners")
+CHANNELS = ("data-team", "sales", "finance", "feedback", "leadership", "random", "partners")
 
 LINK_ONLY = "finance"
 """The channel that gets only links to Omni."""
+
+FEEDBACK = "feedback"
+"""The channel that gets 👍 and 👎."""
 
 PEOPLE = {
     "ada": "",

@@ -68,6 +68,7 @@ class Workspace:
             Channel("C0DATATEAM", "data-team", "public", {*everyone, marie.id}),
             Channel("C0SALES000", "sales", "public", set(everyone)),
             Channel("C0FINANCE0", "finance", "public", set(everyone)),
+            Channel("C0FEEDBACK", "feedback", "public", set(everyone)),
             Channel("C0RANDOM00", "random", "public", set(people)),
             Channel("G0LEADERSH", "leadership", "private", set(people)),
             Channel("C0OLDPROJE", "old-project", "public", set(everyone), archived=True),

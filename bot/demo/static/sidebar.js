@@ -10,6 +10,7 @@ export const sign = (channel) => ({ public: "hash", private: "lock", direct: "bo
 export function about(channel) {
   if (channel.kind === "direct") return "Your direct message with the bot";
   const shared = channel.is_shared ? "Shared with another company. " : "";
+  if (channel.gets_feedback) return "The bot posts each 👍 and 👎 here";
   if (channel.is_link_only) return "The bot shows only links to Omni here, no questions, answers or data";
   if (channel.has_bot) return `${shared}The bot is a member here`;
   return `${shared}The bot is not a member here: cards go to your direct message`;
