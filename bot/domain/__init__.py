@@ -11,6 +11,7 @@ from bot.domain.access import (
 from bot.domain.announcements import Announced, Announcement, AnnouncementProblem, AnnouncementRefused
 from bot.domain.cards import (
     API_CLIENT,
+    ENDING,
     NEEDS_REDRAW,
     Card,
     CardFailure,

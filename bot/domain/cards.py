@@ -40,7 +40,8 @@ class ChannelRef:
 NEEDS_REDRAW = "doubted"
 """Stored instead of the fingerprint of a card that may have been edited since, and has to be redrawn."""
 
-_ENDING = "ending "
+ENDING = "ending "
+"""What is stored instead of the fingerprint begins with this while a final update is under way, see `ending`."""
 
 
 def ending(token: FencingToken | None) -> str | None:
@@ -48,7 +49,7 @@ def ending(token: FencingToken | None) -> str | None:
 
     Cut to the 32 characters of the column. The next edit replaces it.
     """
-    return _ENDING + token[:25] if token else None
+    return ENDING + token[:25] if token else None
 
 
 class Notify(StrEnum):
@@ -150,7 +151,7 @@ class Card:
     @property
     def may_show_the_end(self) -> bool:
         """Whether a final update was begun whose outcome is not stored."""
-        return self.shown_fingerprint is not None and self.shown_fingerprint.startswith(_ENDING)
+        return self.shown_fingerprint is not None and self.shown_fingerprint.startswith(ENDING)
 
     def is_message(self, channel: ChannelRef, message_ts: MessageTs) -> bool:
         """Whether this is the card's message. The card id in a button is untrusted."""

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, inse
 
 from bot.domain import (
     API_CLIENT,
+    ENDING,
     NEEDS_REDRAW,
     Card,
     CardChanged,
@@ -198,13 +199,16 @@ class SqlCardRepository:
         return newest is None or newest.message_ts != message_ts or newest.shown_fingerprint != NEEDS_REDRAW
 
     def _end_shown(self, connection: Connection, card: Card, message_ts: MessageTs, fingerprint: str) -> bool:
-        """Store the final update, with or without ownership. False if another edit has begun."""
-        if (mine := ending(card.token)) is None:
-            return False
-        token = case((cards.c.token == card.token, cards.c.token), else_=null())
-        unchanged = cards.c.message_ts == message_ts, cards.c.shown_fingerprint == mine
-        columns = {"shown_fingerprint": fingerprint, "ended": True, "token": token}
-        return self._update(connection, card.id, *unchanged, **columns)
+        """Store the final update, with or without ownership. False if another edit has begun, except another final one:
+        then the card says how the job ended, whichever of both comes last."""
+        look, token = cards.c.shown_fingerprint, cards.c.token
+        columns = {
+            "shown_fingerprint": case((look == ending(card.token), fingerprint), else_=look),
+            "ended": True,
+            "token": case((token == card.token, token), else_=null()),
+        }
+        ends = cards.c.message_ts == message_ts, look.startswith(ENDING)
+        return card.token is not None and self._update(connection, card.id, *ends, **columns)
 
     @transactional
     def mark_stale(

@@ -780,15 +780,11 @@ class FakeCards:
     ) -> bool:
         await self._record("mark_shown")
         mine, there = ending(card.token), self.rows.get(card.id)
-        if (
-            ended
-            and fingerprint
-            and mine
-            and there
-            and (there.message_ts, there.shown_fingerprint) == (message_ts, mine)
-        ):
+        is_end = ended and fingerprint is not None and mine is not None
+        if is_end and there and there.message_ts == message_ts and there.may_show_the_end:
             claim = card.token if there.token == card.token else None
-            self._set(card.id, shown_fingerprint=fingerprint, ended=True, token=claim)
+            look = fingerprint if there.shown_fingerprint == mine else there.shown_fingerprint
+            self._set(card.id, shown_fingerprint=look, ended=True, token=claim)
             return True
         row = self._write(card)
         if row.message_ts != message_ts:

@@ -319,6 +319,19 @@ async def test_former_owner_stores_its_final_update(store: CardRepository) -> No
     assert again == replace(stored, token=newer)
 
 
+async def test_final_updates_of_two_owners_both_count(store: CardRepository) -> None:
+    mine = await with_card(store, "look")
+    await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
+    (theirs,) = await taken_up(store)
+    await store.mark_shown(theirs, MessageTs("1.1"), None, ended=True)
+    assert await store.mark_shown(mine, MessageTs("1.1"), "the end", ended=True)
+    stored = await store.get(mine.id)
+    assert stored is not None and stored.ended and stored.may_show_the_end
+    assert await store.mark_shown(theirs, MessageTs("1.1"), "the end, too", ended=True)
+    stored = await store.get(mine.id)
+    assert stored is not None and (stored.shown_fingerprint, stored.ended) == ("the end, too", True)
+
+
 async def test_former_owner_is_refused_after_newer_edit(store: CardRepository) -> None:
     mine = await with_card(store, "look")
     await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
