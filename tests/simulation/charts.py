@@ -41,15 +41,17 @@ def charts_are_shown_once(seen: Seen) -> Iterator[str]:
 
 
 def charts_come_soon(seen: Seen) -> Iterator[str]:
-    """A card gets its chart within 10 s of its answer. An edit under way at that time is undone."""
+    """A card gets its chart within 10 s of its answer, as far as Slack has confirmed that: an answer is shown again as
+    long as it has not. An edit under way at that time is undone."""
     for _, card in _cards(seen):
         answers = [look for look in card.looks if look_of(look) == "answered"]
         charted = [look for look in answers if _pictures(look)]
         if not charted or seen.was_overtaken_for_good(card):
             continue
-        is_late = charted[0].at - answers[0].at > ON_CARD_WITHIN_SECONDS + MOMENT_SECONDS
+        answered_at = max((look.at for look in answers[: answers.index(charted[0])]), default=charted[0].at)
+        late = charted[0].at - answered_at
+        is_late = late > ON_CARD_WITHIN_SECONDS + MOMENT_SECONDS
         if is_late and _pictures(card.looks[-1]) and not any(look.is_doubtful for look in answers):
-            late = charted[0].at - answers[0].at
             yield f"card {card.ts} in {card.channel} gets its chart {late:.1f} s after its answer"
 
 

@@ -196,6 +196,8 @@ class Seen(Posts):
             return not is_refusal(told)
         if self.was_told_of_no_card(asked) or self._was_told_of_interruption(asked):
             return False
+        if self._was_told_by_a_later_command(asked):
+            return False
         if not self.died_over(asked):
             return True
         if self.is_remembered(asked) and not self.is_beyond_telling(asked.person):
@@ -207,6 +209,18 @@ class Seen(Posts):
             for card in self.cards[self.job_of(asked).id, asked.place]
             if not self.is_uncertain(card)
         )
+
+    def _was_told_by_a_later_command(self, asked: Asked) -> bool:
+        """Whether the person gave the same command again before the bot could say what became of it, and then heard
+        that Omni has no such job: nothing is left to report."""
+        later = [
+            other
+            for other in self.commands
+            if _is_for_the_same(asked, other)
+            and other.place == asked.place
+            and other.action.at > asked.action.at
+        ]
+        return any(self.told(other) == replies.no_such_job() for other in later)
 
     def heard_of_question(self, asked: Asked) -> bool:
         """Whether the user was notified that a question failed or is uncertain."""
