@@ -91,7 +91,7 @@ async def _take_page(scene: Scene, tab: Tab, folder: Path) -> None:
     await asyncio.sleep(10)
     slow = sample("slow")
     card = await _ask(scene, slow.start(scene.omni), channel="sales")
-    await tab.until(f"!!document.querySelector('[data-ts=\"{card}\"] .task')", seconds=60)
+    await tab.until(f"!!document.querySelector('[data-ts=\"{card}\"] .plan')", seconds=60)
     for scheme in ("light", "dark"):
         await tab.look(1440, 900, dark=scheme == "dark")
         await asyncio.sleep(0.5)
