@@ -109,7 +109,10 @@ class CardLifecycle:
             )
         except NotAllowedHere as error:
             log.info("place closed to the bot", card=card.id, code=error.code)
-            await self._move_to_direct_messages(card)
+            if card.shared_by is not None:  # the answer is in the direct messages from which it was shared
+                await self._fail(card, CardFailure.NOWHERE, error.code)
+                return
+            await self._move_to_direct_messages(card, code=error.code)
         except MessageGone as error:
             if card.thread is None:
                 raise
@@ -222,29 +225,29 @@ class CardLifecycle:
         )
         return self._block_support.supported(variants)
 
-    async def _fail(self, card: Card, why: CardFailure) -> None:
+    async def _fail(self, card: Card, why: CardFailure, code: str = "") -> None:
         """Close a card that can't be posted. Its followers learn why from the commands that wait for it, or else by
         direct message (`report_failed_cards`)."""
         log.info("card failed", card=card.id, job=card.job, why=why.name)
         await self._failed_cards.add(card, why, self._now())
-        self._outcomes.resolve(card.id, why)
+        self._outcomes.resolve(card.id, why, code)
 
     async def _move_to_direct_messages(
-        self, card: Card, arrival: CardPlacement = CardPlacement.MOVED
+        self, card: Card, arrival: CardPlacement = CardPlacement.MOVED, *, code: str = ""
     ) -> None:
         """Replace the card by one per follower, in their direct messages. A posted card that stays in its channel keeps
-        its row, so that a late edit is found and undone."""
+        its row, so that a late edit is found and undone. `code`: as of `CardOutcome`."""
         while (newest := await self._cards.reload(card)) is not None:
             if not newest.followers:
                 await self.close(newest)
                 return
             moved = [own for follower in newest.people if (own := await self._direct_card(newest, follower))]
             if not moved:
-                await self._fail(newest, CardFailure.NOWHERE)
+                await self._fail(newest, CardFailure.NOWHERE, code)
                 return
             left_at = self._now() if arrival is CardPlacement.KEPT and newest.message_ts is not None else None
             if await self._cards.move(newest, moved, left_at=left_at):
-                self._outcomes.resolve(card.id, arrival)
+                self._outcomes.resolve(card.id, arrival, code)
                 return
             # Otherwise a follower came or left meanwhile.
 

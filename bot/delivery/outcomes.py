@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import structlog
@@ -32,10 +33,19 @@ class CardPlacement(Enum):
     """In the followers' direct messages, because the channel is shared."""
 
 
-CardOutcome = CardPlacement | CardFailure
-"""Where a new card is, or why there is none."""
+CardResult = CardPlacement | CardFailure
 
-_BY_NAME: Mapping[str, CardOutcome] = {**CardPlacement.__members__, **CardFailure.__members__}
+
+@dataclass(frozen=True, slots=True)
+class CardOutcome:
+    """Where a new card is, or why there is none."""
+
+    result: CardResult
+    code: str = ""
+    """Slack's error code, if Slack refused the card in its channel and the code is known."""
+
+
+_BY_NAME: Mapping[str, CardResult] = {**CardPlacement.__members__, **CardFailure.__members__}
 
 
 class CardOutcomes:
@@ -63,11 +73,11 @@ class CardOutcomes:
             if not self._waiting[card_id]:
                 del self._waiting[card_id]
 
-    def resolve(self, card_id: CardId, outcome: CardOutcome) -> None:
-        """Set the outcome for all waiting commands, in all processes."""
-        self._resolve_here(card_id, outcome)
+    def resolve(self, card_id: CardId, result: CardResult, code: str = "") -> None:
+        """Set the outcome for all waiting commands, in all processes. `code`: as of `CardOutcome`."""
+        self._resolve_here(card_id, CardOutcome(result, code))
         if self._bus is not None:
-            self._bus.publish(CAME, watch=card_id, arrival=outcome.name)
+            self._bus.publish(CAME, watch=card_id, arrival=result.name, code=code)
 
     def _resolve_here(self, card_id: CardId, outcome: CardOutcome) -> None:
         for waiting in self._waiting.get(card_id, ()):
@@ -77,6 +87,7 @@ class CardOutcomes:
     def _on_message(self, words: Mapping[str, str]) -> None:
         name = words.get("arrival", "")
         if name in _BY_NAME:
-            self._resolve_here(CardId(words.get("watch", "")), _BY_NAME[name])
+            outcome = CardOutcome(_BY_NAME[name], words.get("code", ""))
+            self._resolve_here(CardId(words.get("watch", "")), outcome)
         else:
             log.warning("card outcome not understood", outcome=name)  # from a newer version of the bot

@@ -52,6 +52,7 @@ from bot.domain.errors import (
     OwnershipLost,
     PayloadRefused,
     PortTaken,
+    Refusal,
     Refused,
     ScopeMissing,
     SettingsError,

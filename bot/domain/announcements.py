@@ -37,6 +37,7 @@ class AnnouncementProblem(StrEnum):
     UNKNOWN_JOB = "unknown_job"
     UNKNOWN_CHANNEL = "unknown_channel"
     BOT_NOT_IN_CHANNEL = "bot_not_in_channel"
+    POST_REFUSED = "post_refused"
     CHANNEL_ARCHIVED = "channel_archived"
     CHANNEL_SHARED = "channel_shared"
     UNCONFIRMED = "unconfirmed"

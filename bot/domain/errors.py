@@ -40,6 +40,9 @@ PortTaken                     exit and name the setting
 WorkspaceNotOpened            exit; the log has the cause
 """
 
+from enum import Enum
+from typing import Self
+
 
 class OmniError(Exception):
     """Omni did not do what was asked. The message is for the log, not for users."""
@@ -79,6 +82,24 @@ class SlackError(Exception):
 
 class NotAllowedHere(SlackError):
     """The bot can't post in this channel: not a member, archived, or forbidden by an admin."""
+
+
+class Refusal(Enum):
+    """Why Slack refused a post, as far as its error code says."""
+
+    NOT_A_MEMBER = "not_in_channel channel_not_found"
+    ARCHIVED = "is_archived channel_is_archived"
+    RESTRICTED = """
+        ekm_access_denied restricted_action restricted_action_read_only_channel
+        restricted_action_thread_only_channel restricted_action_non_threadable_channel
+        restricted_action_thread_locked posting_to_channel_denied
+    """
+    OTHER = ""
+
+    @classmethod
+    def of(cls, code: str) -> Self:
+        """Return the meaning of Slack's error code. Source: docs.slack.dev/reference/methods/chat.postMessage."""
+        return next((refusal for refusal in cls if code in refusal.value.split()), cls.OTHER)
 
 
 class MessageGone(SlackError):

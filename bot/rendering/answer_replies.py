@@ -1,6 +1,7 @@
 """Private replies about sharing and rating an answer, as mrkdwn: each says what happened, then what to do."""
 
-from bot.domain import ChannelId, UserId
+from bot.domain import ChannelId, Refusal, UserId
+from bot.rendering.markdown.mrkdwn import code
 
 SHARED = "share/"
 """What the stored request to share an answer begins with, in place of a job that a user typed."""
@@ -36,6 +37,23 @@ def answer_gone() -> str:
 def not_both_members(bot_user: UserId) -> str:
     """The user or the bot is not a member of the channel."""
     return f"You and I must both be members of it. To add me, type `/invite` <@{bot_user}> there, then share again."
+
+
+def refused_there(refusal: str, bot_user: UserId) -> str:
+    """Slack refused the answer in the channel. `refusal`: Slack's error code; "" if it is not known."""
+    match Refusal.of(refusal):
+        case Refusal.NOT_A_MEMBER:
+            return not_both_members(bot_user)
+        case Refusal.ARCHIVED:
+            return "It is archived."
+        case Refusal.RESTRICTED:
+            return "An admin restricts who can post there."
+        case Refusal.OTHER:
+            return (
+                f"Slack refused it there ({code(refusal, 60)})."
+                if refusal
+                else "Slack doesn't let me post there."
+            )
 
 
 def members_unknown() -> str:

@@ -6,7 +6,7 @@ but Slack's permalinks and links to Omni chats.
 
 from collections.abc import Sequence
 
-from bot.domain import Card, CardFailure, JobId, JobNotFound, KeyRefused, OmniBusy, OmniError, UserId
+from bot.domain import Card, CardFailure, JobId, JobNotFound, KeyRefused, OmniBusy, OmniError
 from bot.rendering import answer_replies
 from bot.rendering.markdown.mrkdwn import code, moment, one_line
 
@@ -47,23 +47,6 @@ def already_followed(permalink: str | None, *, has_ended: bool = False) -> str:
     card = f"<{permalink}|a card>" if permalink else "a card"
     following = "" if has_ended else " You follow it now. The card will show how it ends."
     return f"This job already has {card} here.{following}"
-
-
-def moved_to_dm(permalink: str | None, bot_user: UserId) -> str:
-    """The bot can't post in the channel, so the card is in the user's DMs."""
-    return (
-        f"I'm not in this channel, so I sent {_the_card(permalink)} to your DMs. "
-        f"To have it here, type `/invite` <@{bot_user}>, then run the command again."
-    )
-
-
-def not_allowed_anywhere(bot_user: UserId) -> str:
-    """The bot can post neither in the channel nor in the user's DMs."""
-    return (
-        "I can't post here or in your DMs. "
-        f"In a channel, type `/invite` <@{bot_user}>, then run the command again. "
-        "Otherwise, ask an admin of this workspace to let the app post."
-    )
 
 
 def no_such_job() -> str:
@@ -255,24 +238,6 @@ def data_pending_in_part() -> str:
     return "Some of this job's queries have no rows yet. Omni shows them once they are there."
 
 
-def not_shown_here(bot_user: UserId, link: str | None) -> str:
-    """The bot can't post in the thread."""
-    return f"I can't post in this thread. If I'm not in this channel, type `/invite` <@{bot_user}>.{_in_omni(link)}"
-
-
-def no_files_here(link: str | None) -> str:
-    """Slack refused the CSV file; the rest was shown."""
-    return (
-        "Slack doesn't let me add a CSV file here. If the app has the scope `files:write`, "
-        f"an admin of this workspace can change that.{_in_omni(link)}"
-    )
-
-
-def slack_down(link: str | None) -> str:
-    """Slack refused some of the messages."""
-    return f"Slack did not accept all of it. Please press the button again in a minute.{_in_omni(link)}"
-
-
 def unconfirmed_in_thread() -> str:
     """Slack did not respond to a post in the thread."""
     return (
@@ -391,7 +356,3 @@ def not_shown_in_link_only() -> str:
 
 def _the_card(permalink: str | None) -> str:
     return f"<{permalink}|the card>" if permalink else "the card"
-
-
-def _in_omni(link: str | None) -> str:
-    return f" The data is <{link.replace('&', '&amp;')}|in Omni>." if link else " The data is in Omni."

@@ -52,6 +52,7 @@ _STATUSES = {
     AnnouncementProblem.UNKNOWN_JOB: 404,
     AnnouncementProblem.UNKNOWN_CHANNEL: 404,
     AnnouncementProblem.BOT_NOT_IN_CHANNEL: 403,
+    AnnouncementProblem.POST_REFUSED: 403,
     AnnouncementProblem.CHANNEL_ARCHIVED: 403,
     AnnouncementProblem.CHANNEL_SHARED: 403,
     AnnouncementProblem.UNCONFIRMED: 409,

@@ -26,6 +26,7 @@ from bot.domain import (
     ConversationInfo,
     JobId,
     NotAllowedHere,
+    Refusal,
     ScopeMissing,
     SlackError,
     SlackUser,
@@ -47,10 +48,11 @@ POSTED_WITHIN_SECONDS = 10.0
 """How long a program waits to learn that there is no such job, or that the card can't be posted. After that, the card
 is accepted: it is stored, and posted as soon as possible."""
 
+_NO_MEMBER = (AnnouncementProblem.BOT_NOT_IN_CHANNEL, "The bot is not in this channel: invite it.")
+_ARCHIVED = (AnnouncementProblem.CHANNEL_ARCHIVED, "The channel is archived.")
 _FAILURES = {
     CardFailure.NO_SUCH_JOB: (AnnouncementProblem.UNKNOWN_JOB, "Omni has no such job."),
     CardFailure.KEY_REFUSED: (AnnouncementProblem.UNAVAILABLE, "Omni refuses the bot's key."),
-    CardFailure.NOWHERE: (AnnouncementProblem.BOT_NOT_IN_CHANNEL, "The bot can't post in this channel."),
     CardFailure.UNCONFIRMED: (
         AnnouncementProblem.UNCONFIRMED,
         "Slack has not confirmed the card. It may be in the channel, and will not be updated.",
@@ -129,7 +131,7 @@ class AnnouncementService:
         if (failure := await self._failure(stored)) is not None:
             for follower in followers:
                 await self._failed_cards.mark_reported(stored.id, follower)
-            raise AnnouncementRefused(*_FAILURES[failure])
+            raise _refusal(*failure)
         return Announced(stored.id, is_new=stored.id == card.id, not_mentioned=not_mentioned)
 
     async def _check_channel(self, channel: ChannelRef) -> None:
@@ -150,11 +152,9 @@ class AnnouncementService:
                 "There is no such channel, or it is private and the bot is not a member.",
             ) from None
         if info.is_archived:
-            raise AnnouncementRefused(AnnouncementProblem.CHANNEL_ARCHIVED, "The channel is archived.")
+            raise AnnouncementRefused(*_ARCHIVED)
         if not info.has_bot:
-            raise AnnouncementRefused(
-                AnnouncementProblem.BOT_NOT_IN_CHANNEL, "The bot is not in this channel: invite it."
-            )
+            raise AnnouncementRefused(*_NO_MEMBER)
         if info.is_shared and not allows_shared:
             raise AnnouncementRefused(
                 AnnouncementProblem.CHANNEL_SHARED,
@@ -189,8 +189,9 @@ class AnnouncementService:
             return await self._people_by_email.get(mention.lower(), known_for_seconds=KNOWN_FOR_SECONDS)
         return await self._people.get(UserId(mention), known_for_seconds=KNOWN_FOR_SECONDS)
 
-    async def _failure(self, card: Card) -> CardFailure | None:
-        """Track the job and return why it has no card; None: it has one, or will. Raises StoreUnavailable."""
+    async def _failure(self, card: Card) -> tuple[CardFailure, str] | None:
+        """Track the job and return why it has no card, and Slack's error code; None: it has one, or will. Raises
+        StoreUnavailable."""
         with self._outcomes.subscribe(card.id) as outcome:
             await self._start(card.job)
             there = await self._cards.get(card.id)
@@ -198,10 +199,25 @@ class AnnouncementService:
                 try:
                     async with asyncio.timeout(POSTED_WITHIN_SECONDS):
                         came = await outcome
-                    return came if isinstance(came, CardFailure) else None
+                    return (came.result, came.code) if isinstance(came.result, CardFailure) else None
                 except TimeoutError:
                     there = await self._cards.get(card.id)
-        return None if there is None else there.failure
+        return (there.failure, "") if there is not None and there.failure else None
 
     def _audit(self, announcement: Announcement, outcome: str) -> None:
         audit(Act.ANNOUNCE, API_CLIENT, announcement.channel, outcome, job=announcement.job)
+
+
+def _refusal(failure: CardFailure, code: str) -> AnnouncementRefused:
+    match failure, Refusal.of(code):
+        case CardFailure.NOWHERE, Refusal.NOT_A_MEMBER:
+            return AnnouncementRefused(*_NO_MEMBER)
+        case CardFailure.NOWHERE, Refusal.ARCHIVED:
+            return AnnouncementRefused(*_ARCHIVED)
+        case CardFailure.NOWHERE, _:
+            why = f" ({code})" if code else ""
+            return AnnouncementRefused(
+                AnnouncementProblem.POST_REFUSED, f"Slack refused the card in this channel{why}."
+            )
+        case _:
+            return AnnouncementRefused(*_FAILURES[failure])

@@ -46,9 +46,11 @@ from bot.domain import (
 )
 from bot.domain.ports import CardRepository, FailedCardRepository, OmniJobs, QuestionRepository, SlackMessages
 from bot.log import Act, audit, bind_job
-from bot.rendering import replies
+from bot.rendering import answer_replies, refusal_replies, replies
+from bot.rendering.refusal_replies import RefusedPost
 from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.targets import Target, Targets, has_private_flag, load_clicked_card
+from bot.tasks import loop_time
 
 log = structlog.get_logger()
 
@@ -273,40 +275,67 @@ class FollowService:
         self, card: Card, user: UserId, outcome: asyncio.Future[CardOutcome]
     ) -> Reply | str | None:
         """Wait for the outcome. Return the reply if the card is not in its channel; None if it is."""
-        came = await self._outcome(card, outcome)
+        ends_at = loop_time() + ARRIVES_WITHIN_SECONDS
+        came = await self._outcome(card, outcome, ends_at)
         if came is None:
             return replies.card_is_late()
-        if came is CardPlacement.POSTED:
+        if came.result is CardPlacement.POSTED:
             return None
-        if isinstance(came, CardFailure):
-            return Reply(Message(self._why(came, card)), partial(self._mark_reported, card, user))
+        if isinstance(came.result, CardFailure):
+            return self._failed(came.result, card, user, self._refused(card, came))
         try:
-            await self._messages.open_dm(card.channel, user)
+            direct = await self._messages.open_dm(card.channel, user)
         except (NotAllowedHere, ScopeMissing):
             # Only other followers can be reached.
-            return replies.not_allowed_anywhere(self._bot_user)
+            return refusal_replies.not_allowed_anywhere(self._refused(card, came))
         except SlackError as error:
             log.warning("no direct message", user=user, code=error.code)
-        if came is CardPlacement.KEPT:
+            return replies.card_is_late()
+        moved = await self._cards.in_channel(card.job, direct)
+        if moved is None:  # the user has stopped following
+            return replies.card_is_late()
+        with self._outcomes.subscribe(moved.id) as later:
+            there = await self._stored_outcome(moved) or await self._outcome(moved, later, ends_at)
+        if there is None or there.result is CardPlacement.MOVED:
+            return replies.card_is_late()
+        if isinstance(there.result, CardFailure):
+            return self._failed(there.result, moved, user, self._refused(card, came))
+        if came.result is CardPlacement.KEPT:
             return replies.kept_private(None)
-        return replies.moved_to_dm(None, self._bot_user)
+        return refusal_replies.moved_to_dm(self._refused(card, came))
 
-    async def _outcome(self, card: Card, outcome: asyncio.Future[CardOutcome]) -> CardOutcome | None:
-        """Return the outcome; None if there is none yet, after ARRIVES_WITHIN_SECONDS."""
+    async def _outcome(
+        self, card: Card, outcome: asyncio.Future[CardOutcome], ends_at: float
+    ) -> CardOutcome | None:
+        """Return the outcome; None if there is none at `ends_at`, a time of the loop."""
         try:
-            async with asyncio.timeout(ARRIVES_WITHIN_SECONDS):
+            async with asyncio.timeout_at(ends_at):
                 return await outcome
         except TimeoutError:
             # The message of another process may be lost. The database knows.
-            there = await self._cards.get(card.id)
-        if there is None:
-            return CardPlacement.MOVED
-        return there.failure if there.message_ts is None else CardPlacement.POSTED
+            return await self._stored_outcome(card)
 
-    def _why(self, failure: CardFailure, card: Card) -> str:
+    async def _stored_outcome(self, card: Card) -> CardOutcome | None:
+        there = await self._cards.get(card.id)
+        if there is None:
+            return CardOutcome(CardPlacement.MOVED)
+        if there.message_ts is not None:
+            return CardOutcome(CardPlacement.POSTED)
+        return CardOutcome(there.failure) if there.failure else None
+
+    def _refused(self, card: Card, came: CardOutcome) -> RefusedPost:
+        return RefusedPost(came.code, card.channel, self._bot_user)
+
+    def _failed(self, failure: CardFailure, card: Card, user: UserId, refused: RefusedPost) -> Reply:
+        return Reply(Message(self._why(failure, card, refused)), partial(self._mark_reported, card, user))
+
+    def _why(self, failure: CardFailure, card: Card, refused: RefusedPost) -> str:
         match failure:
+            case CardFailure.NOWHERE if card.shared_by is not None:
+                there = answer_replies.refused_there(refused.code, self._bot_user)
+                return answer_replies.not_shared(card.channel.id, there)
             case CardFailure.NOWHERE:
-                return replies.not_allowed_anywhere(self._bot_user)
+                return refusal_replies.not_allowed_anywhere(refused)
             case CardFailure.NO_SUCH_JOB:
                 return replies.no_such_job()
             case CardFailure.KEY_REFUSED:

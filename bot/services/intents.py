@@ -26,11 +26,10 @@ from bot.domain import (
     SlackError,
     StoreUnavailable,
     TooManyFollows,
-    UserId,
 )
 from bot.domain.ports import QuestionRepository
 from bot.log import Act, audit
-from bot.rendering import ask_replies, replies
+from bot.rendering import ask_replies, refusal_replies, replies
 from bot.tasks import ShieldedTasks, repeat_until_cancelled, retry_until_stored
 
 log = structlog.get_logger()
@@ -63,13 +62,11 @@ class Intents:
         questions: QuestionRepository,
         steps: ShieldedTasks,
         now: Callable[[], datetime],
-        bot_user: UserId,
     ) -> None:
         """`steps`: work that is finished before the process exits."""
         self._questions = questions
         self._steps = steps
         self._now = now
-        self._bot_user = bot_user
         self._withdrawals: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
 
@@ -134,7 +131,7 @@ class Intents:
             case SlackError():
                 log.warning("no direct message", code=error.code)
                 is_closed = isinstance(error, NotAllowedHere | ScopeMissing)
-                return replies.not_allowed_anywhere(self._bot_user) if is_closed else replies.slack_busy()
+                return refusal_replies.no_direct_messages(error.code) if is_closed else replies.slack_busy()
             case TimeoutError():
                 return replies.omni_busy()
             case StoreUnavailable():

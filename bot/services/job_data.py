@@ -35,8 +35,9 @@ from bot.domain import (
 )
 from bot.domain.ports import CardRepository, OmniJobs, SlackMessages
 from bot.log import bind_job
-from bot.rendering import messages, replies, steps_message, uploads, with_rows
+from bot.rendering import messages, refusal_replies, replies, steps_message, uploads, with_rows
 from bot.rendering.markdown.links import chat_link
+from bot.rendering.refusal_replies import RefusedPost
 from bot.services.job_results import JobResults
 from bot.services.targets import IsShared, load_clicked_card
 from bot.tasks import RecentKeys
@@ -197,7 +198,7 @@ class JobDataService:
                 shown.is_confirmed = False
             except SlackError as error:
                 log.warning("result not posted", what=key[2], card=card.id, code=error.code)
-                return self._refused(error, piece, prepared.link)
+                return self._refused(error, card, piece, prepared.link)
             shown.fingerprints.add(fingerprint)
         shown.is_complete = not prepared.is_pending
         if not shown.is_confirmed:
@@ -214,11 +215,13 @@ class JobDataService:
         ts = await self._poster.post_now(card.channel, piece, mark=mark, thread=thread)
         shown.first = shown.first or ts
 
-    def _refused(self, error: SlackError, piece: Piece, link: str | None) -> str:
+    def _refused(self, error: SlackError, card: Card, piece: Piece, link: str | None) -> str:
         match error:
             case NotAllowedHere() | ScopeMissing() | PayloadRefused() if isinstance(piece, Upload):
-                return replies.no_files_here(link)
+                return refusal_replies.no_files_here(link)
             case NotAllowedHere() | MessageGone():
-                return replies.not_shown_here(self._bot_user, link)
+                return refusal_replies.not_shown_here(
+                    RefusedPost(error.code, card.channel, self._bot_user), link
+                )
             case _:
-                return replies.slack_down(link)
+                return refusal_replies.slack_down(link)

@@ -84,10 +84,9 @@ IsShared = Callable[[ChannelRef], Awaitable[bool]]
 class Targets:
     """Chooses between the channel and the user's direct messages."""
 
-    def __init__(self, messages: SlackMessages, is_shared: IsShared, bot_user: UserId) -> None:
+    def __init__(self, messages: SlackMessages, is_shared: IsShared) -> None:
         self._messages = messages
         self._is_shared = is_shared
-        self._bot_user = bot_user
 
     async def resolve(self, channel: ChannelRef, user: UserId) -> ChannelRef:
         """Return the channel, or the user's direct messages if there is none. Raises any SlackError."""

@@ -14,6 +14,7 @@ from bot.domain import (
     CardFailure,
     CardId,
     ChannelRef,
+    JobId,
     JobState,
     OwnershipLost,
     PendingQuestion,
@@ -59,13 +60,9 @@ is_unreported = and_(
 """Condition for cards that could not be posted and whose followers are still to be notified."""
 
 
-def of_job_in_channel(card: Card) -> ColumnElement[bool]:
+def of_job_in_channel(job: JobId, channel: ChannelRef) -> ColumnElement[bool]:
     """Condition for the one card that the job may have in the channel."""
-    return and_(
-        cards.c.team == card.channel.team,
-        cards.c.channel == card.channel.id,
-        cards.c.job == card.job,
-    )
+    return and_(cards.c.team == channel.team, cards.c.channel == channel.id, cards.c.job == job)
 
 
 def followed_by(team: TeamId, follower: UserId) -> ColumnElement[bool]:
@@ -120,7 +117,7 @@ def add_card(connection: Connection, card: Card) -> None:
 
     An existing card keeps its requester and followers.
     """
-    there = load_cards(connection, of_job_in_channel(card), lock=True)
+    there = load_cards(connection, of_job_in_channel(card.job, card.channel), lock=True)
     if not there:
         row = {
             "id": card.id,

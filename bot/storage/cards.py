@@ -76,7 +76,7 @@ class SqlCardRepository:
         require_team(self._team, card.channel)
         with self._within_limit(connection, card.requester):
             add_card(connection, card)
-            return load_cards(connection, of_job_in_channel(card))[0]
+            return load_cards(connection, of_job_in_channel(card.job, card.channel))[0]
 
     @transactional
     def get(self, connection: Connection, card_id: CardId) -> Card | None:
@@ -135,6 +135,11 @@ class SqlCardRepository:
         first = next(iter(load_cards(connection, mine)), None)
         asked_by = connection.scalar(asker) if first else None
         return replace(first, requester=UserId(asked_by)) if first and asked_by else first
+
+    @transactional
+    def in_channel(self, connection: Connection, job: JobId, channel: ChannelRef) -> Card | None:
+        is_here = and_(self._of_team, of_job_in_channel(job, channel))
+        return next(iter(load_cards(connection, is_here)), None)
 
     @transactional
     def in_thread(self, connection: Connection, channel: ChannelRef, thread: MessageTs) -> Sequence[Card]:
@@ -311,7 +316,10 @@ class SqlCardRepository:
         for elsewhere in to:
             add_card(connection, elsewhere)
             # Where the job was followed already, but later: who came first is not forgotten with this row.
-            later = and_(of_job_in_channel(elsewhere), cards.c.requested_at > elsewhere.requested_at)
+            later = and_(
+                of_job_in_channel(elsewhere.job, elsewhere.channel),
+                cards.c.requested_at > elsewhere.requested_at,
+            )
             first = {"requester": elsewhere.requester, "requested_at": elsewhere.requested_at}
             connection.execute(update(cards).where(later).values(first))
         return True

@@ -69,7 +69,7 @@ class SqlQuestionRepository:
         require_team(self._team, card.channel)
         if self._update(connection, question_id, questions.c.job.is_(None), job=card.job):
             add_card(connection, card)
-        found = load_cards(connection, of_job_in_channel(card))
+        found = load_cards(connection, of_job_in_channel(card.job, card.channel))
         return found[0] if found else card
 
     @transactional

@@ -209,8 +209,8 @@ def build_components(
         is_hidden = policy.settings.content_policy.is_link_only(card.channel)
         return "" if is_hidden else tracker.question_of(card.job)
 
-    targets = Targets(ports.messages, shared_channels.is_shared, ports.bot_user)
-    intents = Intents(ports.pending_questions, poster.tasks, ports.now, ports.bot_user)
+    targets = Targets(ports.messages, shared_channels.is_shared)
+    intents = Intents(ports.pending_questions, poster.tasks, ports.now)
     follow_service = FollowService(
         omni=ports.omni,
         messages=ports.messages,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bot.demo.faults import Fault
 from bot.demo.omni.timeline import Complete, Script
 from bot.demo.slack.workspace import User
 from bot.tracking import tracked_job
@@ -46,18 +47,41 @@ async def test_repeated_delivery_creates_one_card(world: World) -> None:
     assert world.slack.private(world.ada) == []
 
 
-async def test_card_goes_to_dm_without_membership(world: World) -> None:
+@pytest.mark.parametrize(
+    "place, why",
+    [
+        (
+            "random",
+            "I'm not in this channel, so I sent the card to your DMs. To have it here, type `/invite`",
+        ),
+        ("leadership", "I'm not in this channel"),
+        ("ada-grace", "I can't post in DMs between other people, so I sent the card to your DMs."),
+    ],
+)
+async def test_card_goes_to_dm_without_membership(world: World, place: str, why: str) -> None:
     job = world.omni.add(LONG)
-    for place in ("random", "leadership", "ada-grace"):
-        channel = world.slack.workspace.channel(place).id
-        async with world.bot():
-            await world.type(job, channel=channel)
-            line = await world.told(world.ada, "your DMs")
-            await world.card("Omni is working on it", channel=world.slack.dm(world.ada))
+    channel = world.slack.workspace.channel(place).id
+    async with world.bot():
+        await world.type(job, channel=channel)
+        await world.told(world.ada, why)
+        await world.card("Omni is working on it", channel=world.slack.dm(world.ada))
 
-        assert "/invite" in line
-        assert world.slack.messages(channel) == []
-        assert len(world.slack.messages(world.slack.dm(world.ada))) == 1
+    assert world.slack.messages(channel) == []
+    assert len(world.slack.messages(world.slack.dm(world.ada))) == 1
+
+
+@pytest.mark.parametrize("refusals", [1, None], ids=["in the channel", "everywhere"])
+async def test_refused_card_is_explained(world: World, refusals: int | None) -> None:
+    job = world.omni.add(LONG)
+    refused = Fault("status", 200, '{"ok": false, "error": "restricted_action"}')
+    world.slack.faults.plan(refused, on="chat.postMessage", times=refusals)
+    async with world.bot():
+        await world.type(job)
+        line = await world.told(world.ada, "An admin restricts who can post here")
+
+    assert ("I sent the card to your DMs" in line) is bool(refusals)
+    assert len(world.slack.messages(world.slack.dm(world.ada))) == (refusals or 0)
+    assert world.slack.messages(world.channel) == [] and len(world.slack.private(world.ada)) == 1
 
 
 async def test_each_user_gets_own_dm_card(world: World) -> None:

@@ -313,7 +313,9 @@ def _taken_over() -> None:
     def add(connection: Connection, card: Card) -> None:
         add_card(connection, card)
         theirs = {"requester": card.requester, "requested_at": card.requested_at}
-        connection.execute(update(cards_table).where(of_job_in_channel(card)).values(theirs))
+        connection.execute(
+            update(cards_table).where(of_job_in_channel(card.job, card.channel)).values(theirs)
+        )
 
     # Commands bind their cards to the stored requests; a card that is moved is added by the other module.
     for module in (questions, cards):

@@ -30,7 +30,9 @@ def is_refusal(line: str) -> bool:
     return line in _REFUSALS or any(
         part in line
         for part in (
-            "can't post here or in your direct messages",
+            "can't post here or in your DMs",
+            "can't post in your DMs",
+            "doesn't let me post in your DMs",
             "Type the id",
             "Omni accepted your question, but",
             "was already retried",

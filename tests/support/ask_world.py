@@ -196,8 +196,8 @@ class Services:
             events=stage.events,
         )
         self.runner = TaskRunner(follower.track)
-        intents = Intents(stage.questions, self.steps, now, BOT)
-        targets = Targets(stage.fake_slack, stage.is_shared, BOT)
+        intents = Intents(stage.questions, self.steps, now)
+        targets = Targets(stage.fake_slack, stage.is_shared)
         self.follow = follow_service = PatientFollowService(
             omni=stage.omni,
             messages=stage.fake_slack,

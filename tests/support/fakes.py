@@ -726,6 +726,10 @@ class FakeCards:
         first = min(found, key=lambda row: (row.requested_at, row.id), default=None)
         return replace(first, requester=self.askers.get(job, first.requester)) if first else None
 
+    async def in_channel(self, job: JobId, channel: ChannelRef) -> Card | None:
+        await self._record()
+        return next((row for row in self.rows.values() if (row.job, row.channel) == (job, channel)), None)
+
     async def in_thread(self, channel: ChannelRef, thread: MessageTs) -> Sequence[Card]:
         await self._record()
         found = [

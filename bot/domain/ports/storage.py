@@ -144,6 +144,10 @@ class CardRepository(Protocol):
         """
         ...
 
+    async def in_channel(self, job: JobId, channel: ChannelRef) -> Card | None:
+        """Return the card that the job has in the channel, open or closed, also one that could not be posted."""
+        ...
+
     async def in_thread(self, channel: ChannelRef, thread: MessageTs) -> Sequence[Card]:
         """Return the cards that begin the thread or reply in it, newest first."""
         ...

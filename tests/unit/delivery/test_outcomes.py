@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from bot.delivery.outcomes import CardOutcomes, CardPlacement
+from bot.delivery.outcomes import CardOutcome, CardOutcomes, CardPlacement
 from bot.domain.cards import CardFailure, CardId
 
 pytestmark = pytest.mark.looptime
 
 CARD = CardId("card")
+POSTED = CardOutcome(CardPlacement.POSTED)
 OTHER = CardId("other")
 
 
@@ -54,14 +55,14 @@ async def test_all_waiting_commands_get_the_outcome() -> None:
     outcomes = CardOutcomes()
     with outcomes.subscribe(CARD) as one, outcomes.subscribe(CARD) as other:
         outcomes.resolve(CARD, CardPlacement.POSTED)
-        assert (await one, await other) == (CardPlacement.POSTED, CardPlacement.POSTED)
+        assert (await one, await other) == (POSTED, POSTED)
 
 
 async def test_outcome_is_for_its_card_only() -> None:
     outcomes = CardOutcomes()
     with outcomes.subscribe(CARD) as mine, outcomes.subscribe(OTHER) as other:
         outcomes.resolve(CARD, CardPlacement.MOVED)
-        assert mine.result() is CardPlacement.MOVED
+        assert mine.result() == CardOutcome(CardPlacement.MOVED)
         assert not other.done()
 
 
@@ -73,7 +74,7 @@ async def test_command_that_stops_waiting_leaves_the_others() -> None:
         with outcomes.subscribe(CARD) as cancelled:
             cancelled.cancel()
             outcomes.resolve(CARD, CardPlacement.POSTED)
-        assert await patient is CardPlacement.POSTED
+        assert await patient == POSTED
 
 
 async def test_nothing_is_kept_after_the_last_command() -> None:
@@ -92,15 +93,16 @@ async def test_command_after_an_outcome_waits_for_the_next() -> None:
             assert first.done()
             assert not second.done()
             outcomes.resolve(CARD, CardFailure.NOWHERE)
-            assert (first.result(), second.result()) == (CardPlacement.POSTED, CardFailure.NOWHERE)
+            assert (first.result(), second.result()) == (POSTED, CardOutcome(CardFailure.NOWHERE))
 
 
 async def test_outcome_reaches_commands_in_all_processes() -> None:
     wire = Wire()
     here, there, elsewhere = (CardOutcomes(wire.relay()) for _ in range(3))
     with here.subscribe(CARD) as one, there.subscribe(CARD) as two, there.subscribe(OTHER) as other:
-        elsewhere.resolve(CARD, CardPlacement.MOVED)
-        assert (await one, await two) == (CardPlacement.MOVED, CardPlacement.MOVED)
+        elsewhere.resolve(CARD, CardPlacement.MOVED, "is_archived")
+        archived = CardOutcome(CardPlacement.MOVED, "is_archived")
+        assert (await one, await two) == (archived, archived)
         assert not other.done()
 
 
@@ -110,7 +112,7 @@ async def test_received_outcome_is_not_sent_again() -> None:
     with here.subscribe(CARD) as waiting:
         there.resolve(CARD, CardPlacement.POSTED)
         await waiting
-    assert wire.sent == [("came", {"watch": CARD, "arrival": "POSTED"})]
+    assert wire.sent == [("came", {"watch": CARD, "arrival": "POSTED", "code": ""})]
 
 
 async def test_unknown_outcome_of_a_newer_version_is_ignored() -> None:
@@ -122,4 +124,4 @@ async def test_unknown_outcome_of_a_newer_version_is_ignored() -> None:
         await asyncio.sleep(1.0)
         assert not waiting.done()
         newer.publish("came", watch=CARD, arrival="POSTED")
-        assert await waiting is CardPlacement.POSTED
+        assert await waiting == POSTED

@@ -1,6 +1,8 @@
 """The private replies have no secrets and say what to do next."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 
@@ -8,7 +10,8 @@ from bot.demo.slack.block_kit.messages import judge
 from bot.domain.cards import Card, CardFailure, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import JobNotFound, OmniBusy
 from bot.domain.jobs import JobId
-from bot.rendering import answer_replies, replies
+from bot.rendering import answer_replies, refusal_replies, replies
+from bot.rendering.refusal_replies import RefusedPost
 from tests.support.tables import for_each
 
 BOT = UserId("U0BOT")
@@ -30,6 +33,11 @@ def a_card(channel: str = "C0DATA") -> Card:
     )
 
 
+THERE = ChannelRef(TeamId("T0ACME"), ChannelId("C0DATA"))
+CODES = ["", "not_in_channel", "is_archived", "restricted_action", "team_access_not_granted", "odd*code"]
+REFUSED = [
+    RefusedPost(code, replace(THERE, id=ChannelId(id_)), BOT) for code in CODES for id_ in ("C0", "D0")
+]
 JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
 ALL = {
     "help": replies.help_text(),
@@ -37,9 +45,12 @@ ALL = {
     "usage with a reason": replies.usage("That is not an Omni job id."),
     "already followed": replies.already_followed(CARD),
     "already followed, no card yet": replies.already_followed(None),
-    "moved": replies.moved_to_dm(CARD, BOT),
-    "moved, no card yet": replies.moved_to_dm(None, BOT),
-    "nowhere": replies.not_allowed_anywhere(BOT),
+    "moved": refusal_replies.moved_to_dm(RefusedPost("not_in_channel", THERE, BOT)),
+    **{f"moved: {post.code} {post.channel.id}": refusal_replies.moved_to_dm(post) for post in REFUSED},
+    **{
+        f"nowhere: {post.code} {post.channel.id}": refusal_replies.not_allowed_anywhere(post)
+        for post in REFUSED
+    },
     "no such job": replies.no_such_job(),
     "chat without job": replies.chat_without_job(),
     "key refused": replies.key_refused(),
@@ -86,10 +97,13 @@ ALL = {
     "no steps": replies.nothing_found(False),
     "data pending": replies.data_pending(),
     "data pending in part": replies.data_pending_in_part(),
-    "not shown here": replies.not_shown_here(BOT, CHAT),
-    "no files here": replies.no_files_here(CHAT),
-    "no files here, no link": replies.no_files_here(None),
-    "slack down": replies.slack_down(CHAT),
+    **{
+        f"not shown: {post.code} {post.channel.id}": refusal_replies.not_shown_here(post, CHAT)
+        for post in REFUSED
+    },
+    "no files here": refusal_replies.no_files_here(CHAT),
+    "no files here, no link": refusal_replies.no_files_here(None),
+    "slack down": refusal_replies.slack_down(CHAT),
     "unconfirmed in the thread": replies.unconfirmed_in_thread(),
     "restarting": replies.restarting(),
     "interrupted": replies.interrupted(JOB),
@@ -104,6 +118,8 @@ ALL = {
     "not both members": answer_replies.not_both_members(BOT),
     "members unknown": answer_replies.members_unknown(),
     "share interrupted": answer_replies.interrupted(),
+    **{f"share refused: {code}": answer_replies.refused_there(code, BOT) for code in CODES},
+    "no direct messages": refusal_replies.no_direct_messages("user_disabled"),
     "feedback is off": answer_replies.feedback_is_off(),
     "rated": answer_replies.rated(is_new=True),
     "rated before": answer_replies.rated(is_new=False),
@@ -130,13 +146,38 @@ def test_help_names_every_command() -> None:
     assert all(f"`/omni-job {word}`" in ALL["help"] for word in ("&lt;id&gt;", "list", "help"))
 
 
-@for_each("name", ["already followed", "moved", "follows"])
+@for_each("name", ["already followed", "kept private", "follows"])
 def test_known_card_is_linked(name: str) -> None:
     assert f"<{CARD}|" in ALL[name]
 
 
 def test_reply_says_how_to_invite_bot() -> None:
-    assert "`/invite` <@U0BOT>" in ALL["moved"] and "`/invite` <@U0BOT>" in ALL["nowhere"]
+    assert "`/invite` <@U0BOT>" in ALL["moved"] and "`/invite` <@U0BOT>" in ALL["nowhere: not_in_channel C0"]
+
+
+@for_each(
+    "code, words",
+    [
+        ("not_in_channel", "I'm not in this channel"),
+        ("channel_not_found", "I'm not in this channel"),
+        ("is_archived", "This channel is archived"),
+        ("restricted_action", "An admin restricts who can post here"),
+        ("restricted_action_thread_locked", "An admin restricts who can post here"),
+        ("ekm_access_denied", "An admin restricts who can post here"),
+        ("team_access_not_granted", "(`team_access_not_granted`)"),
+        ("", "I can't post here"),
+    ],
+)
+def test_refused_post_says_why(code: str, words: str) -> None:
+    refused = RefusedPost(code, THERE, BOT)
+    texts = [
+        refusal_replies.moved_to_dm(refused),
+        refusal_replies.not_allowed_anywhere(refused),
+        refusal_replies.not_shown_here(refused, CHAT),
+    ]
+    assert all(words in text for text in texts)
+    invites = [text for text in texts if "/invite" in text]
+    assert invites == (texts if words.startswith("I'm not") else [])
 
 
 @for_each("left, words", [(0, "no one else does"), (1, "One other person"), (3, "3 others still follow")])
@@ -166,9 +207,11 @@ def test_long_list_is_cut() -> None:
     assert last == f"and {300 - len(listed) + 1} more." and len(listed) > 10
 
 
-@for_each("module", [replies, answer_replies])
+@for_each("module", [replies, answer_replies, refusal_replies])
 def test_every_reply_is_in_this_table(module: ModuleType) -> None:
-    made = {name for name, made in vars(module).items() if getattr(made, "__module__", "") == module.__name__}
+    made = {
+        name for name, made in vars(module).items() if isfunction(made) and made.__module__ == module.__name__
+    }
     called = Path(__file__).read_text("utf-8")
     name_of_module = module.__name__.rpartition(".")[2]
     assert [

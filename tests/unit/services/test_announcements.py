@@ -229,13 +229,23 @@ async def test_another_users_follow_of_unknown_job_is_still_reported() -> None:
     assert posted.place.id == f"D{ADA}"
 
 
-async def test_channel_closed_to_posts_is_refused() -> None:
+@pytest.mark.parametrize(
+    "code, problem",
+    [
+        ("not_in_channel", Problem.BOT_NOT_IN_CHANNEL),
+        ("is_archived", Problem.CHANNEL_ARCHIVED),
+        ("restricted_action", Problem.POST_REFUSED),
+        ("team_access_not_granted", Problem.POST_REFUSED),
+    ],
+)
+async def test_channel_closed_to_posts_is_refused(code: str, problem: Problem) -> None:
     stage = Stage(a_job())
-    stage.fake_slack.closed.add(HERE)
+    stage.fake_slack.plan("post", NotAllowedHere(code))
     async with tracked(stage) as service:
         with pytest.raises(AnnouncementRefused) as refused:
             await service.announce(Announcement(JOB, HERE))
-    assert refused.value.problem is Problem.BOT_NOT_IN_CHANNEL
+    assert refused.value.problem is problem
+    assert (code in str(refused.value)) is (problem is Problem.POST_REFUSED)
     assert stage.card_repository.rows == {}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from bot.delivery.direct_messages import Reply
 from bot.delivery.outcomes import ARRIVES_WITHIN_SECONDS, CardOutcomes
+from bot.domain.access import ConversationInfo
 from bot.domain.cards import Card, CardFailure, CardId, ChannelId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
     JobNotFound,
@@ -20,11 +21,14 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import JobId, JobState
 from bot.domain.messages import Message
-from bot.rendering import replies
+from bot.rendering import refusal_replies, replies
+from bot.rendering.refusal_replies import RefusedPost
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_card, a_job, said
 from tests.support.tracking import CARD_ID, MARIE, Stage, a_follow_service, a_stage, direct
 
 pytestmark = pytest.mark.looptime
+
+BOT = UserId("U0BOT")
 
 
 async def nobody(_job: JobId) -> None:
@@ -93,9 +97,71 @@ async def test_where_words_are_lost_both_ways_a_person_is_told_once_and_truly(is
         assert isinstance(word, Reply)
         await word.on_delivered()
         await asyncio.sleep(60)
-    nowhere = replies.not_allowed_anywhere(UserId("U0BOT"))
+    nowhere = refusal_replies.not_allowed_anywhere(RefusedPost("", HERE, BOT))
     assert said(word) == (nowhere if is_confirmed else replies.unconfirmed_card())
     assert stage.shown(direct(ADA)) == []
+
+
+# A post that Slack refuses
+
+
+REFUSED = {
+    "not_in_channel": "I'm not in this channel",
+    "is_archived": "This channel is archived",
+    "restricted_action_read_only_channel": "An admin restricts who can post here",
+    "team_access_not_granted": "Slack refused the card here (`team_access_not_granted`)",
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+async def test_reply_to_refused_post_says_why(code: str) -> None:
+    stage = Stage(a_job())
+    stage.fake_slack.plan("post", NotAllowedHere(code))
+    async with stage.bot() as runner:
+        line = said(await a_follow_service(stage, runner.start).follow(str(JOB), HERE, ADA))
+    assert line.startswith(f"{REFUSED[code]}, so I sent the card to your DMs.")
+    assert ("/invite" in line) is (code == "not_in_channel")
+    assert len(stage.shown(direct(ADA))) == 1
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["in time", "message between processes lost"])
+@pytest.mark.parametrize("code", REFUSED)
+async def test_reply_knows_whether_direct_messages_took_the_card(code: str, is_lost: bool) -> None:
+    stage = Stage(a_job())
+    stage.fake_slack.plan("post", NotAllowedHere(code), NotAllowedHere("messages_tab_disabled"))
+    async with stage.bot() as runner:
+        follow_service = a_follow_service(stage, runner.start)
+        if is_lost:
+            follow_service._outcomes = CardOutcomes()
+        reply = await follow_service.follow(str(JOB), HERE, ADA)
+        assert isinstance(reply, Reply)
+        await reply.on_delivered()
+        await asyncio.sleep(60)
+    line = said(reply)
+    assert "I sent" not in line
+    assert line == refusal_replies.not_allowed_anywhere(RefusedPost("" if is_lost else code, HERE, BOT))
+    assert stage.shown(direct(ADA)) == [] and stage.card_repository.rows == {}, "the reply is the only one"
+
+
+async def test_refused_direct_message_of_shared_channel_is_reported() -> None:
+    stage = Stage(a_job())
+    stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
+    stage.fake_slack.closed.add(direct(ADA))
+    async with stage.bot() as runner:
+        line = said(await a_follow_service(stage, runner.start).follow(str(JOB), HERE, ADA))
+    assert line == refusal_replies.not_allowed_anywhere(RefusedPost("", HERE, BOT))
+
+
+async def test_user_without_a_reply_gets_one_direct_message() -> None:
+    stage = Stage(a_job(), replace(OLD, post_started_at=None))
+    stage.fake_slack.plan("post", NotAllowedHere("is_archived"), NotAllowedHere("restricted_action"))
+    async with stage.bot():
+        await asyncio.sleep(30)
+    await stage.report_failures()
+    await stage.report_failures()
+    (line,) = stage.shown(direct(ADA))
+    assert line == replies.card_failed(CardFailure.NOWHERE, JOB)
+    assert stage.card_repository.rows == {}
 
 
 # A card that nobody can confirm
@@ -178,7 +244,8 @@ async def test_lost_message_about_a_moved_card_is_made_up_for() -> None:
     async with stage.bot() as runner:
         service = a_follow_service(stage, runner.start)
         service._outcomes = CardOutcomes()
-        assert said(await service.follow(str(JOB), HERE, ADA)) == replies.moved_to_dm(None, UserId("U0BOT"))
+        line = said(await service.follow(str(JOB), HERE, ADA))
+    assert line == refusal_replies.moved_to_dm(RefusedPost("", HERE, BOT))
     assert len(stage.shown(direct(ADA))) == 1
 
 

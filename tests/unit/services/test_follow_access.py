@@ -20,7 +20,7 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
-from bot.rendering import replies
+from bot.rendering import refusal_replies, replies
 from bot.services.targets import has_private_flag, parse_private_flag
 from tests.support.fakes import ADA, GRACE, HERE, JOB, a_card, a_job, said
 from tests.support.tracking import Stage, a_follow_service, direct
@@ -188,8 +188,8 @@ async def test_in_a_shared_channel_the_card_goes_to_direct_messages_and_a_line_s
 @pytest.mark.parametrize(
     "error, line",
     [
-        (NotAllowedHere("user_disabled"), replies.not_allowed_anywhere(BOT)),
-        (ScopeMissing("missing_scope"), replies.not_allowed_anywhere(BOT)),
+        (NotAllowedHere("user_disabled"), refusal_replies.no_direct_messages("user_disabled")),
+        (ScopeMissing("missing_scope"), refusal_replies.no_direct_messages("missing_scope")),
         (SlackBusy("ratelimited", 3.0), replies.slack_busy()),
         (SlackUnreachable("no_connection"), replies.slack_busy()),
     ],

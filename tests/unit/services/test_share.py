@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs
-from bot.domain.errors import JobNotFound, OmniUnreachable, ScopeMissing, StoreUnavailable
+from bot.domain.errors import JobNotFound, NotAllowedHere, OmniUnreachable, ScopeMissing, StoreUnavailable
 from bot.domain.jobs import JobState
 from bot.rendering import answer_replies, replies
 from tests.support.ask_world import (
@@ -119,6 +119,26 @@ async def test_both_must_be_members(who: str) -> None:
     world = answered()
     world.directory.absent[HERE] = frozenset({who})  # type: ignore[arg-type]
     assert "must both be members" in await refused(world)
+
+
+@pytest.mark.parametrize(
+    "code, why",
+    [
+        ("not_in_channel", "To add me, type `/invite`"),
+        ("is_archived", "It is archived."),
+        ("restricted_action", "An admin restricts who can post there."),
+        ("team_access_not_granted", "Slack refused it there (`team_access_not_granted`)."),
+    ],
+)
+async def test_refused_post_is_reported_and_not_moved(code: str, why: str) -> None:
+    world = answered()
+    world.fake_slack.plan("post", NotAllowedHere(code))
+    async with world.bot() as services:
+        line = await share(services)
+        await asyncio.sleep(60)
+    assert line == f"I didn't share the answer in <#{HERE.id}>. {line.partition('. ')[2]}" and why in line
+    assert all(card.channel != HERE for card in world.card_repository.rows.values())
+    assert world.fake_slack.top_level(direct(ADA)) == [], "the answer is there already"
 
 
 async def test_direct_messages_are_no_channel() -> None:

@@ -181,7 +181,7 @@ OF_INSTALLATIONS = {"slack_bots", "slack_installations", "slack_oauth_states", "
 async def test_new_database_gets_every_table(path: Path) -> None:
     await (await Database.open(url(path))).close()
     kept = {"schema_version", "watches", "followers", "replies", "asks", "secrets", "budgets", "durations"}
-    assert set(tables(path)) == kept | {"preferences"} | OF_INSTALLATIONS
+    assert set(tables(path)) == kept | {"preferences", "ratings"} | OF_INSTALLATIONS
     with pytest.raises(sqlite3.IntegrityError):
         execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION})")
 
@@ -245,6 +245,7 @@ def test_no_column_holds_prompts_or_answers() -> None:
             *("id", "job", "team", "channel", "requester", "asked_at", "closed_at", "claim", "resumed_at"),
             *("card_tried_at", "card", "card_gone", "shown", "notice_tried_at", "notice", "ended"),
             *("thread", "is_own", "cancelled_by", "retried_by", "outcome", "given_up"),
+            "shared_by",
             "progress",
         },
         "asks": {
@@ -257,6 +258,7 @@ def test_no_column_holds_prompts_or_answers() -> None:
         "budgets": {"name", "arrival", "paused_until"},
         "durations": {"job", "seconds", "ended_at", "team"},
         "preferences": {"team", "user", "notify", "changed_at"},
+        "ratings": {"card", "user", "rating", "rated_at"},
     }
 
 

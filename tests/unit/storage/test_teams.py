@@ -113,6 +113,7 @@ CARDS: dict[str, tuple[Call, object]] = {
     "followed_cards": (lambda n: n.cards.followed_cards(THEIRS, ADA), []),
     "ended_cards": (lambda n: n.cards.ended_cards(THEIRS, ADA, 9), []),
     "first_card": (lambda n: n.cards.first_card(JOB), None),
+    "in_channel": (lambda n: n.cards.in_channel(JOB, THERE), None),
     "in_thread": (lambda n: n.cards.in_thread(THERE, CARD), []),
     "unfollow": (lambda n: n.cards.unfollow(n.running.id, GRACE), None),
     "mark_post_started": (lambda n: n.cards.mark_post_started(n.running, MUCH_LATER), LOST),

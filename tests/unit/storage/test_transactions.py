@@ -60,6 +60,7 @@ CALLS: dict[str, Callable[[SqlCardRepository], Coroutine[Any, Any, object]]] = {
     "followed_cards": lambda store: store.followed_cards(TEAM, ADA),
     "ended_cards": lambda store: store.ended_cards(TEAM, ADA, 20),
     "first_card": lambda store: store.first_card(JOB),
+    "in_channel": lambda store: store.in_channel(JOB, THERE),
     "in_thread": lambda store: store.in_thread(THERE, MessageTs("1.1")),
     "leave_thread": lambda store: store.leave_thread(SECRET),
     "set_canceller": lambda store: store.set_canceller(JOB, ADA, instead_of=None),

@@ -119,7 +119,7 @@ async def test_unknown_job_is_reported_without_card() -> None:
     stage = Stage(JobNotFound("404"), a_card())
     waiting = stage.expects(a_card().id)
     async with stage.bot():
-        assert await waiting is CardFailure.NO_SUCH_JOB
+        assert (await waiting).result is CardFailure.NO_SUCH_JOB
     assert stage.fake_slack.posted == {}
     assert stage.all_closed()
 
@@ -128,7 +128,7 @@ async def test_refused_key_is_reported_without_card() -> None:
     stage = Stage(KeyRefused("401"), a_card())
     waiting = stage.expects(a_card().id)
     async with stage.bot():
-        assert await waiting is CardFailure.KEY_REFUSED
+        assert (await waiting).result is CardFailure.KEY_REFUSED
     assert stage.fake_slack.posted == {}
 
 
@@ -281,7 +281,7 @@ async def test_closed_channel_moves_cards_to_direct_messages() -> None:
     stage.fake_slack.closed.add(FOREIGN)
     waiting = stage.expects(a_card().id)
     async with stage.bot():
-        assert await waiting is CardPlacement.MOVED
+        assert (await waiting).result is CardPlacement.MOVED
         await asyncio.sleep(20)
     for person in (ADA, GRACE):
         direct = ChannelRef(FOREIGN.team, ChannelId(f"D{person}"))
@@ -296,7 +296,7 @@ async def test_unreachable_user_fails_and_card_is_removed() -> None:
     stage.fake_slack.closed.add(direct)
     waiting = stage.expects(a_card().id)
     async with stage.bot():
-        assert await waiting is CardFailure.NOWHERE
+        assert (await waiting).result is CardFailure.NOWHERE
     assert stage.all_closed()
 
 

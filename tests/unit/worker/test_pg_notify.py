@@ -145,4 +145,4 @@ async def test_outcome_reaches_another_process(three: list[Speaker]) -> None:
     one, two, _ = (CardOutcomes(each.relay) for each in three)
     with one.subscribe(CARD_ID) as waiting:
         two.resolve(CARD_ID, CardFailure.NO_SUCH_JOB)
-        assert await asyncio.wait_for(waiting, 1.0) is CardFailure.NO_SUCH_JOB
+        assert (await asyncio.wait_for(waiting, 1.0)).result is CardFailure.NO_SUCH_JOB
