@@ -68,21 +68,21 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import (
     LONGEST_ANSWER,
+    LONGEST_REPORT,
+    MOST_REPORTS,
     Conversation,
     EventKind,
     Job,
     JobError,
     JobEvent,
+    JobHistory,
     JobId,
     JobState,
     JobStatus,
-    find_reference,
-    is_job_request,
-    parse_reference,
+    Progress,
     was_missed_by_webhooks,
 )
 from bot.domain.messages import Block, FileId, Message, Upload
-from bot.domain.progress import LONGEST_REPORT, MOST_REPORTS, JobHistory, Progress
 from bot.domain.questions import (
     ChannelDefault,
     Model,
@@ -96,6 +96,7 @@ from bot.domain.questions import (
     first_reading,
     question_id,
 )
+from bot.domain.references import find_reference, is_job_request, parse_reference
 from bot.domain.results import (
     GENERATE_QUERY,
     SUMMARIZE,

@@ -5,8 +5,7 @@ from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import NewType
 
-from bot.domain.jobs import JobId, JobState
-from bot.domain.progress import JobHistory
+from bot.domain.jobs import JobHistory, JobId, JobState
 
 TeamId = NewType("TeamId", str)
 """A Slack workspace, `T…`."""

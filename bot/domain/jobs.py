@@ -1,15 +1,11 @@
-"""Omni AI jobs: id, state, snapshot, webhook events, and how users refer to a job."""
+"""Omni AI jobs: id, state, snapshot, webhook events, and what the bot knows about a job over time."""
 
-import re
-import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import NewType, Self
 
-from bot.domain.errors import JobNotFound, NotAJobReference, OmniError
-from bot.domain.progress import JobHistory, Progress
+from bot.domain.errors import JobNotFound, OmniError
 
 JobId = NewType("JobId", str)
 """A job's UUID, lower case with dashes."""
@@ -50,6 +46,14 @@ class JobState(StrEnum):
     def is_final(self) -> bool:
         """Whether the job has ended."""
         return self in (JobState.COMPLETE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the AI is doing. Omni reports it only while EXECUTING, and not from the start."""
+
+    message: str
+    iteration: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,88 +140,6 @@ class Job:
         return max(0.0, (self.ended_at - self.created_at).total_seconds())
 
 
-_UUID = re.compile(
-    r"(?<![0-9a-z-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-z-])", re.IGNORECASE
-)
-
-_OTHER_DASH = re.compile(r"(?<=[0-9a-fA-F])[\u2010-\u2015\u2212](?=[0-9a-fA-F])")
-"""What word processors put in place of the hyphens of an id."""
-
-_LABELED_JOB = re.compile(r"job[_ ]?id\W{1,6}$", re.IGNORECASE)
-"""Names the job in the response to a submit, which has the id of the chat too."""
-
-_BETWEEN = re.compile(r"[\s<>|]")
-"""Ends a word: white space, and the marks of Slack's `<url|label>`."""
-
-_REQUEST_WORDS = frozenset(
-    "ai chat check done follow for id is job jobid me my of omni omnijob please private progress show status the this"
-    " track watch".split()
-)
-
-_LONGEST_REFERENCE = 2_000
-
-
-def parse_reference(text: str) -> JobId | Conversation:
-    """Parse the argument of `/omni-job`: the one job id or address of an Omni chat that the text contains.
-
-    An id may be in capitals, have other dashes, and stand in quotes, a sentence or the address of Omni's API. Any host
-    is accepted, because only the UUID of an address is used.
-
-    Raises:
-        NotAJobReference: the text has none, or several. The message says what to type instead.
-    """
-    if len(text) > _LONGEST_REFERENCE:
-        raise NotAJobReference("That is too long for a job id.")
-    text = _normalized(text)
-    found = dict.fromkeys(reference for _, reference in _references(text))
-    labeled = dict.fromkeys(
-        reference for start, reference in _references(text) if _LABELED_JOB.search(text, start - 12, start)
-    )
-    if len(found) == 1 or len(labeled) == 1:
-        return next(iter(labeled or found))
-    if found:
-        raise NotAJobReference("One job at a time, please.")
-    if "://" in text:
-        raise NotAJobReference("That link is not an Omni chat: its links end with `/chat/` and an id.")
-    raise NotAJobReference("That is not an Omni job id.")
-
-
-def find_reference(text: str) -> str | None:
-    """Find the first job id or chat address in a text, for `parse_reference`."""
-    for _, reference in _references(_normalized(text)):
-        return f"/chat/{reference.id}" if isinstance(reference, Conversation) else reference
-    return None
-
-
-def is_job_request(text: str) -> bool:
-    """Return whether a message only names a job, or several, with words like "follow". Others are questions."""
-    if find_reference(text) is None:
-        return False
-    words = (
-        re.sub(r"\W", "", word).lower()
-        for word in _BETWEEN.split(_normalized(text))
-        if not _UUID.search(word)
-    )
-    return all(word in _REQUEST_WORDS for word in words if word)
-
-
-def _normalized(text: str) -> str:
-    """The text without invisible characters, and with the hyphens of an id as hyphens."""
-    visible = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
-    return _OTHER_DASH.sub("-", visible)
-
-
-def _references(text: str) -> Iterator[tuple[int, JobId | Conversation]]:
-    """The jobs and chats that a normalized text names, with their positions. An id in another address is neither."""
-    for match in _UUID.finditer(text):
-        start, id_ = match.start(), match.group().lower()
-        address = "/" + _BETWEEN.split(text[max(0, start - _LONGEST_REFERENCE) : start])[-1].lower()
-        if address.endswith("/chat/"):
-            yield start, Conversation(id_)
-        elif address.endswith("/jobs/") or "/" not in address[1:]:
-            yield start, JobId(id_)
-
-
 ON_ITS_WAY_SECONDS = 10.0
 """How long after the end of a job its webhook event may arrive."""
 
@@ -253,6 +175,50 @@ def was_missed_by_webhooks(before: Job | None, job: Job, now: datetime) -> bool:
     if job.state in (JobState.COMPLETE, JobState.FAILED):
         return job.completed_at is None or (now - job.completed_at).total_seconds() > ON_ITS_WAY_SECONDS
     return job.progress is not None and before is not None and job.progress != before.progress
+
+
+LONGEST_REPORT = 1_000
+"""Most characters of a report that are kept. More are never shown."""
+MOST_REPORTS = 6
+"""How many reports are kept. Older ones are only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobHistory:
+    """What the bot keeps of a running job, because Omni's status has only the current progress report.
+
+    A report that came and went between two polls is not in it.
+    """
+
+    recent: tuple[Progress, ...] = ()
+    """At most MOST_REPORTS, newest last. Messages have at most LONGEST_REPORT characters."""
+    earlier: int = 0
+    """How many older reports are no longer kept."""
+    usual_seconds: tuple[float, float] | None = None
+    """The quartiles of how long jobs took, as they were when the job was first seen; None: not known yet. They stay,
+    because a card that says other figures would need an edit."""
+
+    def with_report(self, progress: Progress) -> Self:
+        """Add a report. One of the newest iteration replaces the report before, so that repeating it changes nothing.
+
+        An iteration that was reported before is reached again when Omni has begun anew: the later ones are dropped.
+        """
+        new = replace(progress, message=progress.message[:LONGEST_REPORT])
+        kept = [each for each in self.recent if not _is_superseded(each, new)]
+        reports = kept if kept and kept[-1] == new else [*kept, new]
+        folded = max(0, len(reports) - MOST_REPORTS)
+        earlier = self.earlier + folded if kept else 0
+        return replace(self, recent=tuple(reports[folded:]), earlier=earlier)
+
+    def begun_anew(self) -> Self:
+        """Drop the reports."""
+        return replace(self, recent=(), earlier=0)
+
+
+def _is_superseded(report: Progress, new: Progress) -> bool:
+    if report.iteration is None or new.iteration is None:
+        return False
+    return report.iteration >= new.iteration
 
 
 LOST_AFTER_ANSWERS = 3

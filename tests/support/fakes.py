@@ -39,11 +39,10 @@ from bot.domain.errors import (
     TooManyFollows,
     ViewGone,
 )
-from bot.domain.jobs import Conversation, Job, JobId, JobState
+from bot.domain.jobs import Conversation, Job, JobHistory, JobId, JobState
 from bot.domain.messages import FileId, Message, Upload
 from bot.domain.ports.metrics import RequestOutcome
 from bot.domain.ports.omni import QueuePosition
-from bot.domain.progress import JobHistory
 from bot.domain.questions import Model, ModelId, OmniUserId, PendingQuestion, Question, QuestionId, Submitted
 from bot.domain.results import JobResult, Rating
 from bot.ratelimit import Rate

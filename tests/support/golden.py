@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
-from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus
+from bot.domain.jobs import Job, JobError, JobHistory, JobId, JobState, JobStatus, Progress
 from bot.domain.messages import FileId, Message
-from bot.domain.progress import JobHistory, Progress
 from bot.domain.results import Rating
 from bot.rendering.card import (
     rating_report,

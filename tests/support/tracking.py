@@ -15,12 +15,11 @@ from bot.delivery.outcomes import CardOutcome, CardOutcomes
 from bot.domain.access import AccessPolicy
 from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, TeamId, UserId
 from bot.domain.errors import MessageGone, NotAllowedHere, OmniError, ScopeMissing
-from bot.domain.jobs import Job, JobId, JobState
+from bot.domain.jobs import Job, JobId, JobState, Progress
 from bot.domain.messages import Message
 from bot.domain.ports.omni import IdentityMapper, OmniQuestions
 from bot.domain.ports.slack import SlackViews
 from bot.domain.ports.worker import Runner
-from bot.domain.progress import Progress
 from bot.ratelimit import Rate, RateLimiter
 from bot.rendering import answer as answer_module
 from bot.services.follow import FollowService

@@ -3,8 +3,7 @@
 from datetime import timedelta
 
 from bot.domain.errors import JobNotFound, OmniUnreachable
-from bot.domain.jobs import Job, JobState, JobStatus
-from bot.domain.progress import JobHistory, Progress
+from bot.domain.jobs import Job, JobHistory, JobState, JobStatus, Progress
 from tests.support.fakes import START, a_job
 
 SEEN = JobStatus().with_snapshot(a_job(), START)

@@ -19,10 +19,10 @@ from bot.domain.errors import (
     SlackError,
     StoreUnavailable,
 )
-from bot.domain.jobs import find_reference, parse_reference
 from bot.domain.ports.omni import OmniQuestions
 from bot.domain.ports.storage import QuestionRepository
 from bot.domain.questions import Model, ModelId
+from bot.domain.references import find_reference, parse_reference
 from bot.handlers import background, modal_input
 from bot.handlers.messages import MessageHandlers
 from bot.handlers.modals import NOWHERE, ModalHandlers

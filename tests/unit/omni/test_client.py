@@ -28,10 +28,9 @@ from bot.domain.errors import (
     OmniUnreachable,
     StoreUnavailable,
 )
-from bot.domain.jobs import LONGEST_ANSWER, Conversation, Job, JobError, JobId, JobState
+from bot.domain.jobs import LONGEST_ANSWER, Conversation, Job, JobError, JobId, JobState, Progress
 from bot.domain.ports.metrics import RequestOutcome
 from bot.domain.ports.omni import QueuePosition
-from bot.domain.progress import Progress
 from bot.omni import http
 from bot.omni.client import OmniClient
 from bot.omni.schemas import read_status

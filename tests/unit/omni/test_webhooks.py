@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.cards import TeamId
-from bot.domain.jobs import EventKind, JobId
-from bot.domain.progress import Progress
+from bot.domain.jobs import EventKind, JobId, Progress
 from bot.domain.questions import QuestionId
 from bot.omni.webhooks import FRESH_SECONDS, LONGEST_PROGRESS, parse_webhook, signed_at, signing_secret
 

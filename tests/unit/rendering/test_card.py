@@ -15,9 +15,8 @@ from markdown_it.token import Token
 from bot.demo.slack.block_kit.messages import judge
 from bot.domain.cards import API_CLIENT, ChannelId
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
-from bot.domain.jobs import JobState, JobStatus
+from bot.domain.jobs import MOST_REPORTS, JobHistory, JobState, JobStatus, Progress
 from bot.domain.messages import Message
-from bot.domain.progress import MOST_REPORTS, JobHistory, Progress
 from bot.domain.results import JobResult, Step
 from bot.rendering.blocks import section
 from bot.rendering.card import (

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from bot.demo.slack.block_kit.messages import Refusal, judge
 from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import OmniUnreachable
-from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus
+from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus, Progress
 from bot.domain.messages import Message
-from bot.domain.progress import Progress
 from bot.rendering import answer
 from bot.rendering.card import render_card, render_completion_reply, render_unfollowed
 from tests.support.tables import for_each

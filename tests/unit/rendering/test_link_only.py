@@ -10,9 +10,8 @@ import pytest
 from bot.domain.access import ContentPolicy
 from bot.domain.cards import ChannelId, ChannelRef, TeamId
 from bot.domain.errors import OmniUnreachable
-from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus
+from bot.domain.jobs import Job, JobError, JobHistory, JobId, JobState, JobStatus, Progress
 from bot.domain.messages import Message
-from bot.domain.progress import JobHistory, Progress
 from bot.rendering import answer
 from bot.rendering import card as cards
 from tests.support.golden import ASKED, CARD, MESSAGES, NOW, STATUSES, TENANT, all_messages

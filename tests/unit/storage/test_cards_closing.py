@@ -10,9 +10,8 @@ import pytest
 
 from bot.domain.cards import API_CLIENT, NEEDS_REDRAW, Card, CardId, ChannelId, ChannelRef, MessageTs
 from bot.domain.errors import CardChanged, OwnershipLost, StoreUnavailable
-from bot.domain.jobs import JobId, JobState
+from bot.domain.jobs import JobHistory, JobId, JobState, Progress
 from bot.domain.ports.storage import CardRepository
-from bot.domain.progress import JobHistory, Progress
 from tests.support.databases import (
     ADA,
     GRACE,

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.cards import TeamId
-from bot.domain.jobs import EventKind, JobEvent, JobId, JobState
-from bot.domain.progress import Progress
+from bot.domain.jobs import EventKind, JobEvent, JobId, JobState, Progress
 from bot.domain.questions import QuestionId, Webhook
 from bot.tracking.events import REMEMBERED, TOLD, EventRouter, JobEventBus
 from tests.support.fakes import HERE, JOB, a_job

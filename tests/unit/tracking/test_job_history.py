@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from bot.domain.errors import StoreUnavailable
-from bot.domain.jobs import JobState
-from bot.domain.progress import Progress
+from bot.domain.jobs import JobState, Progress
 from tests.support.fakes import GRACE, START, FakeDurations, a_card, a_job, now
 from tests.support.tracking import FOREIGN, Stage
 

@@ -21,8 +21,7 @@ from bot.domain.errors import (
     ScopeMissing,
     StoreUnavailable,
 )
-from bot.domain.jobs import Job, JobState
-from bot.domain.progress import Progress
+from bot.domain.jobs import Job, JobState, Progress
 from bot.domain.results import JobResult
 from bot.tracking.tracked_job import PATIENCE_SECONDS
 from bot.user_limit import acting_user

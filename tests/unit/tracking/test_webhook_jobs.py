@@ -9,8 +9,7 @@ import pytest
 
 from bot.domain.cards import Card
 from bot.domain.errors import OmniBusy
-from bot.domain.jobs import ON_ITS_WAY_SECONDS, EventKind, Job, JobEvent, JobState
-from bot.domain.progress import Progress
+from bot.domain.jobs import ON_ITS_WAY_SECONDS, EventKind, Job, JobEvent, JobState, Progress
 from bot.domain.questions import Webhook
 from bot.tracking.events import JobEventBus
 from bot.tracking.tracked_job import MAX_SILENCE_SECONDS

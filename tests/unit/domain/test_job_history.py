@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.progress import LONGEST_REPORT, MOST_REPORTS, JobHistory, Progress
+from bot.domain.jobs import LONGEST_REPORT, MOST_REPORTS, JobHistory, Progress
 
 SEARCHING, RUNNING = Progress("Searching", 1), Progress("Running query", 2)
 
