@@ -128,10 +128,6 @@ class _Request:
         """Whether it was neither let through nor cancelled."""
         return not self.granted.done()
 
-    def let_through(self) -> None:
-        self.position.passed_at = loop_time()
-        self.granted.set_result(None)
-
 
 _Queue = dict[_Request, None]
 """Requests in the order in which they came; some may be cancelled."""
@@ -164,7 +160,7 @@ class RateLimiter:
         self._store = store
         self._interactive: _Queue = {}
         self._background: _Queue = {}
-        self._opener: asyncio.Task[None] | None = None
+        self._sender: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._share = 1.0
         self._last_background = -inf
@@ -189,8 +185,8 @@ class RateLimiter:
         queue[request] = None
         if urgent or request.position.has_moved:
             self.reconsider()
-        if self._opener is None or self._opener.done():
-            self._opener = asyncio.create_task(self._run(), name=f"gate {self.budget}")
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._run(), name=f"rate limiter {self.budget}")
         try:
             await request.granted
         finally:
@@ -214,9 +210,9 @@ class RateLimiter:
 
     async def close(self) -> None:
         """Cancel all waiting requests."""
-        if self._opener is not None:
-            self._opener.cancel()
-            await asyncio.gather(self._opener, return_exceptions=True)
+        if self._sender is not None:
+            self._sender.cancel()
+            await asyncio.gather(self._sender, return_exceptions=True)
         for request in (*self._interactive, *self._background):
             request.granted.cancel()
 
@@ -229,12 +225,18 @@ class RateLimiter:
                 late_seconds = loop_time() - asked_at
                 is_late = wait_seconds <= 0.0 and late_seconds > LATE_SECONDS
                 if is_late:
-                    await self._store_late_request(late_seconds)
+                    # Stored before it is sent, in case this process dies: only it knows when the request was sent.
+                    # Storing may take as long as the late answer did.
+                    await self._store.pause(self.budget, self.rate, self.rate.interval_seconds + late_seconds)
             except Exception as error:  # noqa: BLE001 - every waiting caller gets the error
                 self._fail_all(error)
                 return
             if wait_seconds > 0.0:
-                await self._sleep(min(max(wait_seconds, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS))
+                wait_seconds = min(max(wait_seconds, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
+                # Shorter if a request arrives or moves that may take the last place of a burst.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_seconds):
+                        await self._changed.wait()
             elif self._has_waiting():
                 self._send_next()
                 if is_late:
@@ -289,11 +291,6 @@ class RateLimiter:
             return self._background_since + max(starved_seconds, left_seconds)
         return self._background_since + starved_seconds if self._share < 1.0 else inf
 
-    async def _store_late_request(self, late_seconds: float) -> None:
-        """Store a pause before a late request, in case this process dies: only it knows when the request was sent.
-        Storing may take as long as the late answer did."""
-        await self._store.pause(self.budget, self.rate, self.rate.interval_seconds + late_seconds)
-
     def _share_wait_seconds(self) -> float:
         """How long the next background request has to wait so that other processes have their share."""
         if self._share >= 1.0:
@@ -317,7 +314,8 @@ class RateLimiter:
             del self._background[request]
             self._interactive_in_a_row = 0
             self._last_background = self._background_since = loop_time()
-        request.let_through()
+        request.position.passed_at = loop_time()
+        request.granted.set_result(None)
 
     def _first_background(self) -> _Request:
         """The background request to send; one waits."""
@@ -334,12 +332,6 @@ class RateLimiter:
             moved = [request for request in polls if request.position.has_moved]
         self._moved_in_a_row = self._moved_in_a_row + 1 if moved else 0
         return min(moved or polls, key=_since)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep until the next place, or until a request arrives or moves that may take the last place of a burst."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
 
     def _has_waiting(self) -> bool:
         """Drop cancelled requests. Returns whether any are left."""
@@ -360,7 +352,7 @@ def _since(request: _Request) -> float:
 
 @dataclass(slots=True, eq=False)
 class _Used:
-    gate: RateLimiter
+    limiter: RateLimiter
     users: int = 0
 
 
@@ -378,12 +370,12 @@ class OmniRateLimiters:
         used = self._used.setdefault(name, _Used(omni_limiter(self._store, credentials)))
         used.users += 1
         try:
-            yield used.gate
+            yield used.limiter
         finally:
             used.users -= 1
             if used.users == 0:
                 del self._used[name]
-                await used.gate.close()
+                await used.limiter.close()
 
 
 EDITS_PER_MINUTE = 50

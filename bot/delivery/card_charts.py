@@ -202,7 +202,8 @@ class CardCharts:
             newest = await self._cards.reload(card)
             if newest is None or newest.is_message_gone:
                 return False
-            if await self._updater.try_final(newest, ts, message):
+            # Not stored as an end: if it comes late over the end that a new owner shows, that end is shown again.
+            if await self._updater.show_final(newest, ts, (message,), is_optional=True):
                 return True
             if pause is not None:
                 await asyncio.sleep(pause)

@@ -117,7 +117,9 @@ class MessagePoster:
                 `post_once` finds the message.
         """
         variants, failures = Variants(post.variants), 0
-        unknown_since = None if self._was_never_sent(post) else post.started_at
+        unknown_since = post.started_at
+        if unknown_since is not None and self._known_unsent.get(post.card.id) == _mark(post, unknown_since):
+            unknown_since = None
         while True:
             if unknown_since is not None:
                 if (ts := await self._search(post, unknown_since)) is not None:
@@ -248,11 +250,6 @@ class MessagePoster:
         if post.kind == COMPLETION_REPLY:
             return await self._cards.mark_completion_reply_posted(card_id, started_at, ts, fingerprint)
         return await self._cards.mark_reply_posted(card_id, post.kind, started_at, ts, fingerprint)
-
-    def _was_never_sent(self, post: PendingPost) -> bool:
-        """Whether this process knows that the try in the database was not sent."""
-        started_at = post.started_at
-        return started_at is not None and self._known_unsent.get(post.card.id) == _mark(post, started_at)
 
     def _limiter(self, channel: ChannelRef) -> RateLimiter:
         if channel not in self._limiters:

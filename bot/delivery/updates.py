@@ -141,34 +141,23 @@ class MessageUpdater:
             self._changed.set()
 
     async def show_final(
-        self, card: Card, ts: MessageTs, messages: tuple[Message, ...], *, ended: bool = False
-    ) -> bool:
-        """Send a final update and wait, however long, until Slack has accepted it.
-
-        `ended`: it says how the job ended, which is stored together with it.
-
-        Returns whether the card shows it; False if the card can't be edited anymore. Raises OwnershipLost.
-        """
-        return await self._show(card, ts, messages, ended=ended)
-
-    async def try_final(self, card: Card, ts: MessageTs, message: Message) -> bool:
-        """Send an edit of a card that shows the end, after all final updates, until Slack accepts or refuses it.
-
-        Returns whether the card shows it. If it was refused, the card is as before; if the caller cancels this, it may
-        show either, until the next `show_final`. Raises OwnershipLost.
-        """
-        # Not stored as an end: if it comes late over the end that a new owner shows, that end is shown again.
-        return await self._show(card, ts, (message,), ended=False, is_optional=True)
-
-    async def _show(
         self,
         card: Card,
         ts: MessageTs,
         messages: tuple[Message, ...],
         *,
-        ended: bool,
+        ended: bool = False,
         is_optional: bool = False,
     ) -> bool:
+        """Send a final update and wait, however long, until Slack has accepted it.
+
+        `ended`: it says how the job ended, which is stored together with it. `is_optional`: it goes after all other
+        final updates, and is given up if Slack refuses it; the card is then as before. If the caller cancels an
+        optional one, the card may show either until the next final update.
+
+        Returns whether the card shows it; False if it was refused or the card can't be edited anymore. Raises
+        OwnershipLost.
+        """
         # Retry can be pressed before Slack has answered an earlier final update.
         while (
             (earlier := self._updates.get(card.id)) is not None

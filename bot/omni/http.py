@@ -131,12 +131,15 @@ class OmniHttp:
 
     async def _send(self, asked: OmniRequest) -> tuple[httpx.Response, bytes]:
         seconds = asked.timeout_seconds or TIMEOUT_SECONDS
+        headers = {"Accept": asked.accept, "Accept-Encoding": "identity"}
+        if asked.body is not None:
+            headers["Content-Type"] = "application/json"
         request = self._client.build_request(
             asked.method,
             asked.path,
             params=asked.query or None,
             content=None if asked.body is None else json.dumps(asked.body).encode(),
-            headers=_headers(asked),
+            headers=headers,
             timeout=httpx.Timeout(seconds, connect=TIMEOUT_SECONDS, pool=TIMEOUT_SECONDS),
         )
         try:
@@ -195,11 +198,6 @@ def _outcome(answer: OmniResponse) -> RequestOutcome:
     if status in (401, 403):
         return RequestOutcome.KEY_REFUSED
     return RequestOutcome.OK if 200 <= status < 300 else RequestOutcome.REFUSED
-
-
-def _headers(asked: OmniRequest) -> dict[str, str]:
-    headers = {"Accept": asked.accept, "Accept-Encoding": "identity"}
-    return headers if asked.body is None else headers | {"Content-Type": "application/json"}
 
 
 async def _read(response: httpx.Response, largest_bytes: int) -> bytes:

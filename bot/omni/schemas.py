@@ -228,7 +228,7 @@ def read_status(job: JobId, body: bytes) -> Job:
     return Job(
         id=job,
         state=state,
-        raw_state=_shown(status.state),
+        raw_state=" ".join(strip_control_chars(status.state[:_LONGEST_STATE]).split()) or "no name",
         prompt=status.prompt or "",
         chat_url=status.omni_chat_url,
         topic=status.topic_name,
@@ -286,8 +286,3 @@ def read_conversations(body: bytes) -> Mapping[str, datetime]:
 def state_of(written: str) -> JobState:
     """The state with Omni's name; UNKNOWN for a name that this version does not know."""
     return JobState(written) if written in _OMNI_STATES else JobState.UNKNOWN
-
-
-def _shown(written: str) -> str:
-    """A state's name as one short line without control characters."""
-    return " ".join(strip_control_chars(written[:_LONGEST_STATE]).split()) or "no name"

@@ -84,7 +84,7 @@ def prepare(job: Job, tenant: str) -> None:
 
 def has_answer(job: Job) -> bool:
     """Whether the job has a non-blank answer."""
-    return bool(_text(job))
+    return bool(_cleaned(job.answer))
 
 
 def answer_card(job: Job, frame: AnswerLayout, tenant: str) -> tuple[Message, ...]:
@@ -123,18 +123,14 @@ def continuation(job: Job, tenant: str) -> Continuation:
     return Continuation(replies, _file(job, link) if is_more else None, job.answer_is_cut)
 
 
-def _text(job: Job) -> str:
-    return _cleaned(job.answer or "")
-
-
 @lru_cache(maxsize=8)
-def _cleaned(answer: str) -> str:
-    return strip_control_chars(answer).strip()
+def _cleaned(answer: str | None) -> str:
+    return strip_control_chars(answer or "").strip()
 
 
 def _parts(job: Job, tenant: str) -> tuple[tuple[_Variants, ...], bool]:
     """Return the parts for card and replies, and whether the answer is longer."""
-    answer = _text(job)
+    answer = _cleaned(job.answer)
     is_long = len(answer) > MOST_READ
     beginning = (
         answer[:MOST_READ].rpartition("\n")[0]
@@ -183,6 +179,6 @@ def _reply(
 
 def _file(job: Job, link: str | None) -> Upload:
     if not job.answer_is_cut:
-        return Upload(FILE_NAME, "The full answer", _text(job).encode())
+        return Upload(FILE_NAME, "The full answer", _cleaned(job.answer).encode())
     rest = f"[…] The rest of the answer is in Omni{f': {link}' if link else '.'}"
-    return Upload(FILE_NAME, "The beginning of the answer", f"{_text(job)}\n\n{rest}\n".encode())
+    return Upload(FILE_NAME, "The beginning of the answer", f"{_cleaned(job.answer)}\n\n{rest}\n".encode())

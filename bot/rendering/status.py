@@ -101,9 +101,9 @@ def describe(
     if job is None or status.is_missing:
         return text
     if not job.state.is_final:
-        text = replace(
-            text, aside=" ".join(filter(None, [*_since(job), *_usual(status)])), steps=_steps(status, job)
-        )
+        # The one time of a running job that stays the same in all of its states.
+        asked = [f"· asked {moment(job.created_at)}"] if job.created_at else []
+        text = replace(text, aside=" ".join([*asked, *_usual(status)]), steps=_steps(status, job))
     if job.branch is not None:
         text = replace(text, aside=f"{text.aside} · branch {code(job.branch[:8], 8)}".strip())
     return text
@@ -138,11 +138,6 @@ def _describe(status: JobStatus, cancelled_by: UserId | None) -> StatusText:
         case _:
             title = f"Still running ({shortened(job.raw_state, _LONGEST_NAME)})"
             return StatusText("▶️", title, details=_cancelling(cancelled_by))
-
-
-def _since(job: Job) -> list[str]:
-    """When the job was asked for: the one time of a running job that stays the same in all of its states."""
-    return [f"· asked {moment(job.created_at)}"] if job.created_at else []
 
 
 def _usual(status: JobStatus) -> list[str]:

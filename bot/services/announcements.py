@@ -171,7 +171,12 @@ class AnnouncementService:
         for mention in dict.fromkeys(mentions):
             is_email = "@" in mention
             try:
-                person = await self._person(mention, is_email=is_email)
+                if is_email:
+                    person = await self._people_by_email.get(
+                        mention.lower(), known_for_seconds=KNOWN_FOR_SECONDS
+                    )
+                else:
+                    person = await self._people.get(UserId(mention), known_for_seconds=KNOWN_FOR_SECONDS)
             except ScopeMissing:
                 scope = "users:read.email" if is_email else "users:read"
                 left_out.append(f"{mention}: the Slack app has no scope {scope}")
@@ -183,11 +188,6 @@ class AnnouncementService:
                 else:
                     left_out.append(f"{mention}: may not use the bot")
         return tuple(found), tuple(left_out)
-
-    async def _person(self, mention: str, *, is_email: bool) -> SlackUser:
-        if is_email:
-            return await self._people_by_email.get(mention.lower(), known_for_seconds=KNOWN_FOR_SECONDS)
-        return await self._people.get(UserId(mention), known_for_seconds=KNOWN_FOR_SECONDS)
 
     async def _failure(self, card: Card) -> tuple[CardFailure, str] | None:
         """Track the job and return why it has no card, and Slack's error code; None: it has one, or will. Raises

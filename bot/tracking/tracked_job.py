@@ -163,8 +163,17 @@ class TrackedJob:
             self.status = before.with_progress(event.progress, datetime.fromtimestamp(event.signed_at, UTC))
         return self.status is not before
 
-    async def wait_until_due(self, interval_seconds: float) -> None:
-        """Wait until the next poll is due: after the interval, sooner if users wait, later if webhooks are expected."""
+    async def wait_until_due(self, now: datetime) -> None:
+        """Wait until the next poll is due: after the interval, sooner if users wait, later if webhooks are expected.
+
+        `now`: aware UTC.
+        """
+        job = self.status.job
+        if job is None or job.begun_at is None:
+            age_seconds = loop_time() - self.started
+        else:
+            age_seconds = (now - job.begun_at).total_seconds()
+        interval_seconds = poll_interval_seconds(age_seconds, self.status.failures)
         while not self.is_urgent:
             self._schedule_changed.clear()
             try:

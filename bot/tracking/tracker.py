@@ -40,13 +40,7 @@ from bot.tasks import RecentKeys, loop_time
 from bot.tracking.conversation_list import ListHint
 from bot.tracking.durations import TypicalDurations
 from bot.tracking.events import JobEventBus
-from bot.tracking.tracked_job import (
-    ENDS_WITHIN_SECONDS,
-    PATIENCE_SECONDS,
-    TrackedJob,
-    log_change,
-    poll_interval_seconds,
-)
+from bot.tracking.tracked_job import ENDS_WITHIN_SECONDS, PATIENCE_SECONDS, TrackedJob, log_change
 from bot.user_limit import acting_user
 
 log = structlog.get_logger()
@@ -279,8 +273,7 @@ class JobTracker:
         """Poll once, when due and let through by the rate limiter. `asker`: the user who waits, if any."""
         acting_user.set(asker)
         if not at_once:
-            interval_seconds = poll_interval_seconds(self._age_seconds(tracked), tracked.status.failures)
-            await tracked.wait_until_due(interval_seconds)
+            await tracked.wait_until_due(self._now())
         urgent, tracked.is_urgent = asker is not None or tracked.is_urgent, False
         position = tracked.next_position()
         asked_at = loop_time()
@@ -312,13 +305,6 @@ class JobTracker:
             log.info("no result", job=job.id, error=type(error).__name__, reason=str(error))
             return job
         return replace(job, answer=result.message, answer_is_cut=result.message_is_cut)
-
-    def _age_seconds(self, tracked: TrackedJob) -> float:
-        """For how long the job has been executing or queued, by Omni's times, or else has been tracked here."""
-        job = tracked.status.job
-        if job is None or job.begun_at is None:
-            return loop_time() - tracked.started
-        return (self._now() - job.begun_at).total_seconds()
 
     def _on_poll_result(self, tracked: TrackedJob) -> None:
         """Take over the result of a finished poll."""

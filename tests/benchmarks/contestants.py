@@ -16,7 +16,7 @@ from bot.ratelimit import EDITS_PER_MINUTE, Rate, RateLimiter, RateLimitStore
 from bot.settings import Settings
 from bot.slack.messages import slack_client
 from bot.tasks import loop_time
-from bot.tracking import tracker
+from bot.tracking import tracked_job
 from bot.tracking.tracked_job import TrackedJob
 from bot.workspaces import workspace
 from bot.workspaces.sources import SingleWorkspace
@@ -33,7 +33,7 @@ def ours() -> Iterator[None]:
 @contextmanager
 def round_robin() -> Iterator[None]:
     """The bot, polling all jobs in turn."""
-    with patch.object(tracker, "poll_interval_seconds", lambda *_: 2.0):
+    with patch.object(tracked_job, "poll_interval_seconds", lambda *_: 2.0):
         yield
 
 
@@ -78,7 +78,7 @@ def optimum() -> Iterator[None]:
     with (
         patch.object(TrackedJob, "next_position", next_position),
         patch.object(RateLimiter, "_first_background", first_background),
-        patch.object(tracker, "poll_interval_seconds", lambda *_: 2.0),
+        patch.object(tracked_job, "poll_interval_seconds", lambda *_: 2.0),
         patch.object(ratelimit, "omni_limiter", requests),
         patch.object(workspace, "edit_limiter", edits),
     ):

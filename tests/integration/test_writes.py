@@ -13,12 +13,11 @@ import pytest
 from bot.delivery import updates
 from bot.delivery.outcomes import CardOutcomes
 from bot.domain.cards import Card, ChannelId, ChannelRef, UserId
-from bot.domain.jobs import Job, JobId, JobState
+from bot.domain.jobs import Job, JobId, JobState, Progress
 from bot.domain.ports.omni import IdentityMapper, OmniQuestions, QueuePosition
 from bot.domain.ports.slack import SlackViews
 from bot.domain.ports.storage import QuestionRepository
 from bot.domain.ports.worker import Runner
-from bot.domain.progress import Progress
 from bot.ratelimit import Rate, RateLimiter
 from bot.services.lookups import Lookups
 from bot.storage.cards import SqlCardRepository
@@ -26,7 +25,7 @@ from bot.storage.durations import SqlJobDurationRepository
 from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.transactions import Transactions
 from bot.storage.undelivered import SqlFailedCardRepository
-from bot.tracking import tracker
+from bot.tracking import tracked_job
 from bot.user_limit import UserLimit
 from bot.worker.runner import TaskRunner
 from bot.workspaces.wiring import Ports, build_components
@@ -51,7 +50,7 @@ PLENTY = Rate(interval_seconds=0.000_001, tolerance_seconds=1.0)
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let questions and edits follow each other as fast as they can."""
-    monkeypatch.setattr(tracker, "poll_interval_seconds", lambda *_: 0.005)
+    monkeypatch.setattr(tracked_job, "poll_interval_seconds", lambda *_: 0.005)
     monkeypatch.setattr(updates, "BETWEEN_EDITS_SECONDS", 0.0)
 
 

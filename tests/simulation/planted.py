@@ -300,10 +300,16 @@ def _chart_left_on_card() -> None:
     real = MessageUpdater.show_final
 
     async def show_final(
-        self: MessageUpdater, card: Card, ts: MessageTs, messages: tuple[Message, ...], *, ended: bool = False
+        self: MessageUpdater,
+        card: Card,
+        ts: MessageTs,
+        messages: tuple[Message, ...],
+        *,
+        ended: bool = False,
+        is_optional: bool = False,
     ) -> bool:
-        is_open = card.ended and card.shown_fingerprint is None
-        return is_open or await real(self, card, ts, messages, ended=ended)
+        is_open = not is_optional and card.ended and card.shown_fingerprint is None
+        return is_open or await real(self, card, ts, messages, ended=ended, is_optional=is_optional)
 
     _replace(MessageUpdater, "show_final", show_final)
 

@@ -593,7 +593,9 @@ async def test_refused_edit_is_counted_when_accepted() -> None:
 async def test_optional_edit_goes_after_final_updates() -> None:
     async with Easel(cards=3, edits_per_minute=12).running() as easel:
         await easel.finish("the end")
-        added = asyncio.create_task(easel.drawing.try_final(*easel.cards[0], Message("with more")))
+        added = asyncio.create_task(
+            easel.drawing.show_final(*easel.cards[0], (Message("with more"),), is_optional=True)
+        )
         await asyncio.sleep(0)
         await asyncio.gather(*(easel.finish("the end", card) for card in (1, 2)))
         assert easel.edits() == ["the end"]
@@ -604,7 +606,7 @@ async def test_optional_edit_goes_after_final_updates() -> None:
 async def test_refused_optional_edit_leaves_card_as_it_was() -> None:
     async with Easel().running() as easel:
         easel.fake_slack.plan("update", PayloadRefused("invalid_blocks"))
-        assert not await easel.drawing.try_final(*easel.cards[0], Message("with more"))
+        assert not await easel.drawing.show_final(*easel.cards[0], (Message("with more"),), is_optional=True)
         row = easel.card_repository.rows[easel.cards[0][0].id]
         assert row.shown_fingerprint == Message("first").fingerprint
         assert not row.is_message_gone
@@ -616,7 +618,7 @@ async def test_refusal_after_unanswered_edit_stays_unknown() -> None:
     async with Easel().running() as easel:
         easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         easel.fake_slack.plan("update", PayloadRefused("invalid_blocks"))
-        assert not await easel.drawing.try_final(*easel.cards[0], Message("with more"))
+        assert not await easel.drawing.show_final(*easel.cards[0], (Message("with more"),), is_optional=True)
         row = easel.card_repository.rows[easel.cards[0][0].id]
         assert await easel.drawing.show_final(row, easel.cards[0][1], look("first"))
     assert easel.edits() == ["with more", "first"]
@@ -627,7 +629,7 @@ async def test_cancelled_optional_edit_is_not_sent() -> None:
         await easel.finish("the end")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(5.0):
-                await easel.drawing.try_final(*easel.cards[0], Message("with more"))
+                await easel.drawing.show_final(*easel.cards[0], (Message("with more"),), is_optional=True)
         await asyncio.sleep(60)
     assert easel.edits() == ["the end"]
 
@@ -637,6 +639,6 @@ async def test_late_optional_edit_marks_stale() -> None:
         card, ts = easel.cards[0]
         easel.fake_slack.on_update = lambda: easel.taken_over(closed_at=START, ended=True)
         with pytest.raises(OwnershipLost):
-            await easel.drawing.try_final(card, ts, Message("with more"))
+            await easel.drawing.show_final(card, ts, (Message("with more"),), is_optional=True)
     row = easel.card_repository.rows[card.id]
     assert row.is_stale and row.closed_at is None, "the next tracker shows the end again"
