@@ -51,7 +51,8 @@ log = structlog.get_logger()
 NOTIFY_TRIES = 5
 CONVERSATION_POLL_SECONDS = 5.0
 UNKNOWN_JOB_SECONDS = 60.0
-"""Wait before asking in a busy conversation whose active job is not known: about as long as most jobs take."""
+"""Wait before asking again in a conversation that is still busy though no known job runs: about as long as most jobs
+take."""
 LONGEST_WAIT_SECONDS = 1_800.0
 LONGEST_LOGGED_DETAIL = 200
 
@@ -209,15 +210,23 @@ class QuestionSubmitter:
     async def _submit_after_earlier_jobs(self, prepared: PreparedQuestion) -> Message | Reply | None:
         jobs = await prepared.find_earlier_jobs() if prepared.find_earlier_jobs is not None else ()
         try:
-            if not await _wait_for_conversation(self._omni, jobs):
-                raise ConversationBusy("409")
-            if not await self._questions.heartbeat(prepared.pending.id, self._now()):
-                return None  # this process was paused for so long that another has notified the user
-            return await self._submit(prepared)
+            if not await _wait_for_jobs(self._omni, jobs):
+                # The job that kept the conversation busy has just ended, or is not known.
+                await asyncio.sleep(CONVERSATION_POLL_SECONDS)
+                try:
+                    return await self._submit_if_pending(prepared)
+                except ConversationBusy:
+                    await asyncio.sleep(UNKNOWN_JOB_SECONDS - CONVERSATION_POLL_SECONDS)
+            return await self._submit_if_pending(prepared)
         except ConversationBusy as error:
             return self._roll_back(prepared, error, ask_replies.still_busy())
         except StoreUnavailable as error:
             return self._roll_back(prepared, error)
+
+    async def _submit_if_pending(self, prepared: PreparedQuestion) -> Message | Reply | None:
+        if not await self._questions.heartbeat(prepared.pending.id, self._now()):
+            return None  # this process was paused for so long that another has notified the user
+        return await self._submit(prepared)
 
     async def _notify(self, pending: PendingQuestion, message: Message) -> bool:
         """Send the user a direct message, because the interaction is over. False if Slack did not accept it."""
@@ -256,8 +265,9 @@ class QuestionSubmitter:
         audit(prepared.act, prepared.pending.user, prepared.target.channel, outcome, job=job)
 
 
-async def _wait_for_conversation(omni: OmniJobs, jobs: Sequence[JobId]) -> bool:
-    """Wait until these jobs have ended. False after `LONGEST_WAIT_SECONDS`."""
+async def _wait_for_jobs(omni: OmniJobs, jobs: Sequence[JobId]) -> bool:
+    """Wait until these jobs have ended. False if none was running. Raises ConversationBusy after
+    `LONGEST_WAIT_SECONDS`."""
 
     async def is_active(job: JobId, *, urgent: bool = False) -> bool:
         try:
@@ -273,12 +283,12 @@ async def _wait_for_conversation(omni: OmniJobs, jobs: Sequence[JobId]) -> bool:
             # Immediately, because a job that ends before the first poll looks like one that is not known.
             active = [job for job in jobs if await is_active(job, urgent=True)]
             if not active:
-                await asyncio.sleep(UNKNOWN_JOB_SECONDS)
+                return False
             while active:
                 await asyncio.sleep(CONVERSATION_POLL_SECONDS)
                 active = [job for job in active if await is_active(job)]
     except TimeoutError:
-        return False
+        raise ConversationBusy("409") from None
     return True
 
 

@@ -44,7 +44,7 @@ from bot.rendering import ask_replies, replies
 from bot.rendering.blocks import TRY_AGAIN, TRY_AGAIN_PRIVATELY
 from bot.services.ask import AskRequest
 from bot.services.intents import SavedRequest
-from bot.services.submission import LONGEST_WAIT_SECONDS, UNKNOWN_JOB_SECONDS
+from bot.services.submission import CONVERSATION_POLL_SECONDS, LONGEST_WAIT_SECONDS, UNKNOWN_JOB_SECONDS
 from bot.tracking.events import JobEventBus
 from bot.tracking.recovery import ORPHANED_AFTER
 from tests.support.ask_world import (
@@ -708,10 +708,22 @@ async def test_follow_up_waits_for_the_earlier_job() -> None:
     assert stage.told() == []
 
 
+async def test_follow_up_waits_little_for_a_job_that_just_ended() -> None:
+    stage = busy_then(DONE)
+    # After Omni has refused, and before the bot looks whether the job still runs.
+    stage.asking.on_submit = lambda: stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
+    async with stage.bot() as services:
+        await follow_up(services)
+        await asyncio.sleep(CONVERSATION_POLL_SECONDS + 1)
+    assert len(stage.asking.submitted) == 2
+    assert stage.told() == []
+
+
 async def test_follow_up_gives_up_when_busy_again() -> None:
     stage = busy_then(ConversationBusy("409"))
     async with stage.bot() as services:
         await follow_up(services)
+        await asyncio.sleep(1)
         stage.omni.says(OLD_JOB, JobState.FAILED, conversation=CHAT)
         await asyncio.sleep(600)
     assert len(stage.asking.submitted) == 2
@@ -720,14 +732,15 @@ async def test_follow_up_gives_up_when_busy_again() -> None:
 
 
 async def test_follow_up_waits_for_unknown_job() -> None:
-    stage = busy_then(DONE)
+    stage = busy_then(ConversationBusy("409"), DONE)
     stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
     async with stage.bot() as services:
         await follow_up(services)
         await asyncio.sleep(UNKNOWN_JOB_SECONDS - 1)
-        assert len(stage.asking.submitted) == 1
+        assert len(stage.asking.submitted) == 2
         await asyncio.sleep(10)
-    assert len(stage.asking.submitted) == 2
+    assert len(stage.asking.submitted) == 3
+    assert stage.told() == []
 
 
 async def test_follow_up_finds_jobs_of_thread_and_chat() -> None:
