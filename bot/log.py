@@ -190,6 +190,7 @@ class Act(StrEnum):
     CANCEL = "cancel"
     RATE = "rate"
     SHARE = "share"
+    REMOVE = "remove"
     USE = "use"
     """Any use of the bot, by a user who may not use it."""
 

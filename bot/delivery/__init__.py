@@ -16,6 +16,7 @@ from bot.delivery.outcomes import (
     CardOutcomes,
     CardPlacement,
 )
-from bot.delivery.posts import MessagePoster
+from bot.delivery.posts import MessagePoster, reply_mark
+from bot.delivery.removal import CSV, AnswerRemover, count_left
 from bot.delivery.thread import CompletionThread
 from bot.delivery.updates import MessageUpdater

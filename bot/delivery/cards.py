@@ -12,6 +12,7 @@ from bot.delivery.card_charts import CardCharts, ChartFetcher, charted, is_due
 from bot.delivery.fallback import BlockSupport
 from bot.delivery.outcomes import CardOutcomes, CardPlacement
 from bot.delivery.posts import MessagePoster, PendingPost
+from bot.delivery.removal import AnswerRemover
 from bot.delivery.thread import CompletionThread, answered_job
 from bot.delivery.updates import MessageUpdater
 from bot.domain import (
@@ -56,6 +57,7 @@ class CardLifecycle:
         poster: MessagePoster,
         thread: CompletionThread,
         charts: CardCharts,
+        remover: AnswerRemover,
         block_support: BlockSupport,
         outcomes: CardOutcomes,
         is_shared: Callable[[ChannelRef], Awaitable[bool]],
@@ -74,6 +76,7 @@ class CardLifecycle:
         self._poster = poster
         self._thread = thread
         self._charts = charts
+        self._remover = remover
         self._block_support = block_support
         self._outcomes = outcomes
         self._is_shared = is_shared
@@ -186,6 +189,11 @@ class CardLifecycle:
         else:
             # The followers need the button: the card is posted anew, and then paused.
             await self._cards.forget_message(card.id, ts)
+
+    async def remove_answer(self, card: Card, ts: MessageTs, status: JobStatus) -> None:
+        """Take the answer of a card back, and close it. Raises OwnershipLost."""
+        await self._remover.remove(card, ts, status)
+        await self._cards.close(card, self._now(), ended=True, outcome=card.outcome)
 
     async def _withhold(self, card: Card, ts: MessageTs, status: JobStatus) -> None:
         log.info("end withheld", card=card.id, channel=card.channel.id)

@@ -15,6 +15,7 @@ import structlog
 from bot.delivery.fallback import BlockSupport, Variants, back_off
 from bot.domain import (
     Card,
+    CardId,
     ChannelRef,
     DeliveryUnknown,
     Message,
@@ -51,8 +52,6 @@ UPLOADED_WITHIN_SECONDS = 120.0
 """How long an upload that Slack does not accept is retried, by all processes together."""
 UPLOAD_TRIED_AT_LEAST_SECONDS = 20.0
 """How long a process retries an upload at least, even if others have used up UPLOADED_WITHIN_SECONDS."""
-UPLOADED = MessageTs("uploaded")
-"""Stored in place of a ts, which Slack does not return for a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +217,15 @@ class MessagePoster:
             else:
                 failures = await back_off(refusal, failures)
 
+    async def find_earlier(self, post: PendingPost) -> MessageTs | None:
+        """Search for a post that was begun at `started_at`. None: it certainly never arrived.
+
+        Raises:
+            DeliveryUnknown: it may have arrived, and can't be searched for.
+            NotAllowedHere, MessageGone: the channel is closed to the bot, or the thread was deleted.
+        """
+        return None if post.started_at is None else await self._search(post, post.started_at)
+
     async def wait_for_other_writer(self, started_at: datetime) -> None:
         """Wait until the process that began that try can't be busy with it anymore: it may still store the outcome."""
         ends_at = self._began_by(started_at) + timedelta(seconds=self._search_after_seconds[-1])
@@ -276,13 +284,16 @@ class MessagePoster:
         card, started_at = upload.card, self._now()
         await self._cards.mark_reply_started(card, upload.kind, started_at)
         try:
-            await self._messages.upload(card.channel, upload.upload, thread=upload.thread)
+            file = await self._messages.upload(card.channel, upload.upload, thread=upload.thread)
         except OutcomeUnknown:
             raise
         except SlackError:
             await self._cards.mark_reply_started(card, upload.kind, None)
             raise
-        posted = partial(self._cards.mark_reply_posted, card.id, upload.kind, started_at, UPLOADED, None)
+        # Slack returns no ts for a file.
+        posted = partial(
+            self._cards.mark_reply_posted, card.id, upload.kind, started_at, MessageTs(file), None
+        )
         if not await retry_until_stored(posted, card=card.id):
             log.warning("surplus file not deleted", card=card.id)
 
@@ -332,8 +343,11 @@ class MessagePoster:
                 failures = await back_off(error, failures)
 
 
+def reply_mark(card_id: CardId, kind: ReplyKind | None, started_at: datetime) -> str:
+    """The mark of one try of a card or of a reply in its thread. Other versions of the bot search by the same mark."""
+    has_own_row = kind is not None and kind != COMPLETION_REPLY
+    return f"{card_id}{f'/{kind}' if has_own_row else ''}/{started_at.timestamp():.6f}"
+
+
 def _mark(post: PendingPost, started_at: datetime) -> str:
-    """One try of one post. Other versions of the bot search by the same mark."""
-    has_own_row = post.kind is not None and post.kind != COMPLETION_REPLY
-    kind = f"/{post.kind}" if has_own_row else ""
-    return f"{post.card.id}{kind}/{started_at.timestamp():.6f}"
+    return reply_mark(post.card.id, post.kind, started_at)

@@ -125,6 +125,8 @@ class Card:
     """User who asked the same question again."""
     shared_by: UserId | None = None
     """User who shared the answer from their direct messages to this channel. No one waits for it here."""
+    removed_by: UserId | None = None
+    """User who removed the answer. The card never shows it again; it stays open until its replies are deleted."""
     outcome: JobState | None = None
     """How the job ended, on a closed card. UNKNOWN: Omni did not find the job, and is asked once more."""
     history: JobHistory = field(default=JobHistory(), repr=False)
@@ -151,6 +153,10 @@ class Card:
     def may_show_the_end(self) -> bool:
         """Whether a final update was begun whose outcome is not stored."""
         return self.shown_fingerprint is not None and self.shown_fingerprint.startswith(ENDING)
+
+    def has_same_owner(self, card: "Card") -> bool:
+        """Whether the owner of `card` still owns this newer state: not after a removal that it does not know of."""
+        return (self.token, self.removed_by) == (card.token, card.removed_by)
 
     def is_message(self, channel: ChannelRef, message_ts: MessageTs) -> bool:
         """Whether this is the card's message. The card id in a button is untrusted."""

@@ -9,8 +9,8 @@ from bot.handlers import modal_input
 from bot.handlers.background import Interaction, InteractionRunner
 from bot.handlers.modals import ModalHandlers, parsed
 from bot.rendering import blocks, modals, replies
-from bot.services import JobDataService, ShareService
-from bot.slack import click, user_of
+from bot.services import JobDataService, RemoveService, ShareService
+from bot.slack import ButtonClick, click, user_of
 
 
 class AnswerHandlers:
@@ -21,6 +21,7 @@ class AnswerHandlers:
         *,
         job_data_service: JobDataService,
         share_service: ShareService,
+        remove_service: RemoveService,
         modal_handlers: ModalHandlers,
         interactions: InteractionRunner,
         team: TeamId,
@@ -28,6 +29,7 @@ class AnswerHandlers:
         """`team`: the app's workspace, for payloads without one."""
         self._job_data_service = job_data_service
         self._share_service = share_service
+        self._remove_service = remove_service
         self._modals = modal_handlers
         self._interactions = interactions
         self._team = team
@@ -36,6 +38,7 @@ class AnswerHandlers:
         """Register the listeners."""
         app.action(blocks.ANSWER_MENU)(self.on_menu)
         app.view(modals.SHARE)(self.on_share)
+        app.view(modals.REMOVE)(self.on_remove)
 
     async def on_menu(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle a choice in the menu."""
@@ -52,6 +55,8 @@ class AnswerHandlers:
             case blocks.SHARE_ANSWER:
                 view = modals.share(card_id, clicked.channel, clicked.message_ts)
                 work = self._modals.open(clicked.trigger_id, view)
+            case blocks.REMOVE_ANSWER:
+                work = self._confirm_removal(clicked, card_id)
             case _:
                 work = _unknown_choice()
         reply = self._interactions.reply_to(body, clicked.channel, clicked.user)
@@ -72,6 +77,30 @@ class AnswerHandlers:
         )
         reply = self._interactions.ephemeral_reply(entered.channel, user)
         await self._modals.submit(ack, body, sharing, reply, modals.CHANNEL)
+
+    async def on_remove(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
+        """Handle a confirmed removal."""
+        if (clicked := modal_input.clicked_card(view)) is None:
+            await ack()
+            return
+        card_id, channel, message_ts = clicked
+        user = user_of(body)
+        await self._interactions.ack_when_saved(
+            ack,
+            str(body.get("trigger_id") or ""),
+            self._remove_service.remove(card_id, channel, message_ts, user),
+            self._interactions.ephemeral_reply(channel, user),
+        )
+
+    async def _confirm_removal(self, clicked: ButtonClick, card_id: CardId) -> str | None:
+        """Open the modal, unless the user may not remove the answer."""
+        refusal = await self._remove_service.refusal(
+            card_id, clicked.channel, clicked.message_ts, clicked.user
+        )
+        if refusal is not None:
+            return refusal
+        view = modals.remove(card_id, clicked.channel, clicked.message_ts)
+        return await self._modals.open(clicked.trigger_id, view)
 
 
 async def _unknown_choice() -> str:

@@ -101,20 +101,23 @@ def follow_up(view: View) -> FollowUpInput:
     return FollowUpInput(_prompt(view), CardId(kept.get("watch", "")), channel, message_ts, thread)
 
 
-def share(view: View) -> ShareInput:
-    """Parse the input of `modals.share`. Raises InvalidInput."""
+def clicked_card(view: View) -> tuple[CardId, ChannelRef, MessageTs] | None:
+    """Return the card whose menu opened a modal: its id, channel and message; None if the metadata is malformed."""
     kept, channel = _kept(view), channel_of(view)
     if channel is None:
+        return None
+    return CardId(kept.get("watch", "")), channel, MessageTs(kept.get("card", ""))
+
+
+def share(view: View) -> ShareInput:
+    """Parse the input of `modals.share`. Raises InvalidInput."""
+    if (clicked := clicked_card(view)) is None:
         raise InvalidInput(channel=_OPENED_LONG_AGO)
+    card_id, channel, message_ts = clicked
     target = str((_values(view, CHANNEL).get(CHANNEL) or {}).get("selected_conversation") or "").strip()
     if not target:
         raise InvalidInput(channel="Please choose a channel.")
-    return ShareInput(
-        CardId(kept.get("watch", "")),
-        channel,
-        MessageTs(kept.get("card", "")),
-        ChannelRef(channel.team, ChannelId(target)),
-    )
+    return ShareInput(card_id, channel, message_ts, ChannelRef(channel.team, ChannelId(target)))
 
 
 def job(view: View) -> str:

@@ -1,4 +1,7 @@
-"""Private replies about sharing and rating an answer, as mrkdwn: each says what happened, then what to do."""
+"""Private replies about sharing, rating and removing an answer, as mrkdwn.
+
+Each says what happened, then what to do.
+"""
 
 from bot.domain import ChannelId, Refusal, UserId
 from bot.rendering.markdown.mrkdwn import code
@@ -94,3 +97,29 @@ def reason_not_passed_on() -> str:
     return (
         "Your 👎 is counted, but I could not pass on the reason. Please try again later, or tell your admin."
     )
+
+
+def removed(left: int) -> str:
+    """The answer was removed. `left`: how many messages and files could not be deleted."""
+    if not left:
+        return "I removed the answer, and my replies and files in its thread."
+    what = "1 message or file" if left == 1 else f"{left} messages or files"
+    return (
+        f"I removed the answer, but Slack didn't let me delete {what} of mine, or didn't say whether I did. "
+        "Please look at the card and its thread. An admin of this workspace can delete what is left."
+    )
+
+
+def removing() -> str:
+    """The removal is stored, and takes long."""
+    return "Slack is slow right now. I remove the answer as soon as possible; you don't have to do anything."
+
+
+def removed_before() -> str:
+    """The answer of this card was removed."""
+    return "The answer was removed here, so there is nothing to show or do."
+
+
+def not_removable() -> str:
+    """Only some users may remove the answer."""
+    return "Only the person who asked for this answer here or shared it, or a bot admin, can remove it."

@@ -24,7 +24,8 @@ ANSWER_MENU = "answer_menu"
 """Action ids of the overflow menus of a running card and of one with an answer. The value of an option is an action id
 and the card's id, with a blank between."""
 SHARE_ANSWER = "share_answer"
-"""Action id in the menu of an answer in direct messages: post it in a channel."""
+REMOVE_ANSWER = "remove_answer"
+"""Action ids in the menu of an answer: post it in a channel, from direct messages; and take it back."""
 RATE = "rate_answer"
 RATE_HELPFUL = "rate_answer_helpful"
 RATE_UNHELPFUL = "rate_answer_unhelpful"
@@ -45,6 +46,7 @@ LABELS = {
     RESUME: "Resume",
     RETRY_JOB: "Retry",
     SHARE_ANSWER: "Share to channel…",
+    REMOVE_ANSWER: "Remove answer…",
     TRY_AGAIN: "Try again",
     TRY_AGAIN_PRIVATELY: "Try again",
 }
@@ -118,18 +120,19 @@ def buttons(
     resume: CardId | None = None,
     retry: CardId | None = None,
     share: CardId | None = None,
+    remove: CardId | None = None,
 ) -> list[Block]:
     """A row of controls: a button to Omni if there is a link, and each of the others that has a card.
 
-    Beside *Follow*, *Cancel job* and *Stop following* are in a menu: most readers of a channel need neither. So is
-    *Show steps*, where the answer can be shared.
+    Beside *Follow*, *Cancel job* and *Stop following* are in a menu: most readers of a channel need neither. So are
+    *Show steps* and *Share to channel…* where the answer can be removed.
     """
     elements: list[Block] = []
     if link is not None:
         elements.append({**_button(OPEN_CHAT), "url": link})
     if show is not None:
         elements.append({**_button(SHOW_DATA), "value": show})
-        if share is None:
+        if remove is None:
             elements.append({**_button(SHOW_STEPS), "value": show})
     if follow_up is not None:
         elements.append({**_button(ASK_FOLLOW_UP), "value": follow_up})
@@ -147,8 +150,9 @@ def buttons(
         elements.append({**_button(RESUME), "value": resume})
     if retry is not None:
         elements.append({**_button(RETRY_JOB), "value": retry})
-    if show is not None and share is not None:
-        elements.append(_menu(ANSWER_MENU, (SHOW_STEPS, show), (SHARE_ANSWER, share)))
+    if show is not None and remove is not None:
+        sharing = [(SHARE_ANSWER, share)] if share is not None else []
+        elements.append(_menu(ANSWER_MENU, (SHOW_STEPS, show), *sharing, (REMOVE_ANSWER, remove)))
     return [{"type": "actions", "elements": elements}] if elements else []
 
 

@@ -72,6 +72,8 @@ def render_card(
         tenant: Omni's URL without `/api`, for chat addresses without a host.
         asks_feedback: whether an answer has buttons for feedback.
     """
+    if card.removed_by is not None:
+        return (render_removed(card, status, tenant),)
     job = status.job
     if job is not None and job.state is JobState.COMPLETE and not (status.is_missing or job.is_redacted):
         return _answered(card, status, job, tenant, asks_feedback=asks_feedback)
@@ -191,6 +193,13 @@ def render_paused(card: Card, status: JobStatus, tenant: str) -> Message:
     return Message(text, tuple(blocks))
 
 
+def render_removed(card: Card, status: JobStatus, tenant: str) -> Message:
+    """Render the card whose answer was removed: without question and answer."""
+    link = chat_link(status.job.chat_url, tenant) if status.job else None
+    title = f"Removed by <@{card.removed_by}>"
+    return Message(title, (section(f"🗑️ *{title}*"), *buttons(link), context(f"Job {code(card.job, 60)}")))
+
+
 def render_withheld(card: Card, status: JobStatus, tenant: str) -> Message:
     """Render the card of a job that has ended in a shared channel, without the answer."""
     link = chat_link(status.job.chat_url, tenant) if status.job else None
@@ -221,7 +230,11 @@ def _framed(card: Card, status: JobStatus, job: Job, tenant: str, *feedback: Blo
         above=(section(shown.heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
         below=(
             *buttons(
-                link, show=card.id, follow_up=card.id, share=card.id if is_direct(card.channel) else None
+                link,
+                show=card.id,
+                follow_up=card.id,
+                share=card.id if is_direct(card.channel) else None,
+                remove=card.id,
             ),
             *feedback,
             context(" ".join([*caution, _footer(card)])),

@@ -1,4 +1,4 @@
-"""The modals for asking a question, asking a follow-up, following a job and sharing an answer.
+"""The modals for asking a question, asking a follow-up, following a job, and sharing or removing an answer.
 
 `handlers.modal_input` reads their input.
 
@@ -22,6 +22,7 @@ FOLLOW_UP = "follow_up"
 FOLLOW_JOB = "follow_job"
 EXPLAIN_RATING = "explain_rating"
 SHARE = "share"
+REMOVE = "remove"
 """The callback ids of the modals."""
 CHOOSE_MODEL = "choose_model"
 """The action id of the model menu. Each model has its own topics."""
@@ -235,6 +236,20 @@ def _option(name: str, value: str) -> Block:
 
 def _plain(text: str) -> Block:
     return {"type": "plain_text", "text": text, "emoji": False}
+
+
+def remove(card_id: CardId, channel: ChannelRef, message_ts: MessageTs) -> View:
+    """Render the modal that confirms the removal of an answer. A menu has one confirmation for all of its options."""
+    blocks = [
+        _context(
+            "The card then only says that you removed it. My replies and files in its thread are deleted: the rest "
+            "of a long answer, charts, data and steps. What others wrote stays, and so does the answer in Omni. "
+            "This can't be undone."
+        )
+    ]
+    return _view(
+        REMOVE, "Remove this answer?", "Remove", blocks, _card_metadata(card_id, channel, message_ts)
+    )
 
 
 def _card_metadata(card_id: CardId, channel: ChannelRef, message_ts: MessageTs) -> dict[str, str]:

@@ -12,6 +12,7 @@ from bot.services.job_results import JobResults
 from bot.services.lookups import Lookups
 from bot.services.models import ModelCatalog
 from bot.services.omni_users import OmniUserMapper
+from bot.services.remove import RemoveService
 from bot.services.share import ShareService
 from bot.services.submission import QuestionSubmitter
 from bot.services.targets import PRIVATE, SharedChannels, Targets, parse_private_flag

@@ -35,7 +35,7 @@ from bot.domain import (
 )
 from bot.domain.ports import CardRepository, OmniJobs, QuestionRepository
 from bot.log import Act, audit, bind_job
-from bot.rendering import ask_replies, replies
+from bot.rendering import answer_replies, ask_replies, replies
 from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.submission import PreparedQuestion, QuestionSubmitter
 from bot.services.targets import Targets, load_clicked_card, parse_private_flag
@@ -252,6 +252,8 @@ class AskService:
         return card
 
     async def _visible_job(self, card: Card, user: UserId) -> Job:
+        if card.removed_by is not None:
+            raise Refused(answer_replies.removed_before())
         job = await self._omni.status(card.job, urgent=True)
         await self._authorization.check_visible(user, job)
         return job

@@ -108,6 +108,8 @@ class FeedbackService:
         card = await load_clicked_card(self._cards, card_id, channel, message_ts)
         if card is None or not card.ended:
             raise Refused(replies.nothing_to_show_here())
+        if card.removed_by is not None:
+            raise Refused(answer_replies.removed_before())
         bind_job(card.job)
         return card
 

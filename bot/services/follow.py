@@ -257,6 +257,8 @@ class FollowService:
             there = await self._cards.get(card.id)
             if there is None or there.message_ts is None:
                 return None
+            if there.removed_by is not None:
+                return answer_replies.removed_before()
             # The completion reply of a lost job has been started: it mentions no further followers.
             is_over = there.ended or there.completion_reply_started_at is not None
             try:

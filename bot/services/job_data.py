@@ -4,20 +4,23 @@ Each process remembers only what it has posted itself: after a restart, or by an
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
+from uuid import uuid4
 from weakref import WeakValueDictionary
 
 import structlog
 
-from bot.delivery import MessagePoster
+from bot.delivery import CSV, MessagePoster, reply_mark
 from bot.domain import (
     Authorization,
     Card,
     CardId,
     ChannelRef,
     ContentPolicy,
+    FileId,
     JobResult,
     Message,
     MessageGone,
@@ -27,15 +30,24 @@ from bot.domain import (
     OutcomeUnknown,
     PayloadRefused,
     Refused,
+    ReplyKind,
     ScopeMissing,
     SlackError,
     StoreUnavailable,
     Upload,
     UserId,
 )
-from bot.domain.ports import CardRepository, OmniJobs, SlackMessages
+from bot.domain.ports import CardRepository, OmniJobs, RemovalRepository, SlackMessages
 from bot.log import bind_job
-from bot.rendering import messages, refusal_replies, replies, steps_message, uploads, with_rows
+from bot.rendering import (
+    answer_replies,
+    messages,
+    refusal_replies,
+    replies,
+    steps_message,
+    uploads,
+    with_rows,
+)
 from bot.rendering.markdown.links import chat_link
 from bot.rendering.refusal_replies import RefusedPost
 from bot.services.job_results import JobResults
@@ -83,10 +95,12 @@ class JobDataService:
         results: JobResults,
         messages: SlackMessages,
         cards: CardRepository,
+        removals: RemovalRepository,
         poster: MessagePoster,
         authorization: Authorization,
         is_shared: IsShared,
         content_policy: ContentPolicy,
+        now: Callable[[], datetime],
         tenant: str,
         bot_user: UserId,
     ) -> None:
@@ -95,10 +109,12 @@ class JobDataService:
         self._results = results
         self._messages = messages
         self._cards = cards
+        self._removals = removals
         self._poster = poster
         self._authorization = authorization
         self._is_shared = is_shared
         self._content_policy = content_policy
+        self._now = now
         self._tenant = tenant
         self._bot_user = bot_user
         self._shown: RecentKeys[_Key, _Shown] = RecentKeys(MOST_REMEMBERED)
@@ -129,6 +145,8 @@ class JobDataService:
             if card is None:
                 return replies.nothing_to_show_here()
             bind_job(card.job)
+            if card.removed_by is not None:
+                return answer_replies.removed_before()
             await self._authorization.check_visible(user, card.job)
         except Refused as error:
             return error.reply
@@ -139,7 +157,13 @@ class JobDataService:
         key = (card_id, message_ts, what)
         # One click after the other: a second user who presses at the same time gets the link to the first one's result.
         async with self._locks.setdefault(key, asyncio.Lock()):
-            return await self._already_shown(key, card) or await self._fetch_and_post(key, card)
+            try:
+                return await self._already_shown(key, card) or await self._fetch_and_post(key, card)
+            except Refused as error:
+                return error.reply
+            except StoreUnavailable as error:
+                log.error("result not shown", card=card_id, reason=str(error))
+                return replies.storage_down()
 
     async def _already_shown(self, key: _Key, card: Card) -> str | None:
         """The reply that links to the posted result, or None if it still has to be posted."""
@@ -163,10 +187,6 @@ class JobDataService:
             result = await self._results.get(card.job)
         except OmniError as error:
             return replies.not_fetched(error)
-        except StoreUnavailable as error:
-            # From the rate limiter, which is in the database too.
-            log.error("result not fetched", reason=str(error))
-            return replies.storage_down()
         prepare = self._data if what == "data" else self._steps
         # In a thread: rendering a large result takes up to a few seconds.
         prepared = await asyncio.to_thread(prepare, card, result)
@@ -206,14 +226,39 @@ class JobDataService:
         return replies.data_pending_in_part() if prepared.is_pending else None
 
     async def _post_piece(self, key: _Key, card: Card, piece: Piece, shown: _Shown) -> None:
+        """Post a piece once it is stored that it may be there: if the answer is removed, it has to be deleted."""
         _, message_ts, what = key
-        thread = card.thread_of(message_ts)
-        if isinstance(piece, Upload):
-            await self._messages.upload(card.channel, piece, thread=thread)
-            return
-        mark = f"{card.id}/{what}/{len(shown.fingerprints)}"
-        ts = await self._poster.post_now(card.channel, piece, mark=mark, thread=thread)
-        shown.first = shown.first or ts
+        thread, started_at = card.thread_of(message_ts), self._now()
+        kind = ReplyKind(f"{CSV if isinstance(piece, Upload) else f'{what} '}{uuid4().hex[:10]}")
+        if not await self._removals.begin_post(card.id, kind, started_at):
+            raise Refused(answer_replies.removed_before())
+        try:
+            if isinstance(piece, Upload):
+                ts = MessageTs(await self._messages.upload(card.channel, piece, thread=thread))
+            else:
+                mark = reply_mark(card.id, kind, started_at)
+                ts = await self._poster.post_now(card.channel, piece, mark=mark, thread=thread)
+                shown.first = shown.first or ts
+        except OutcomeUnknown:
+            raise
+        except SlackError:
+            await self._removals.forget_replies(card.id, [kind])
+            raise
+        await self._cards.mark_reply_posted(card.id, kind, started_at, ts, None)
+        there = await self._cards.get(card.id)
+        if there is not None and there.removed_by is not None:
+            await self._take_back(card, ts, is_file=isinstance(piece, Upload))
+            raise Refused(answer_replies.removed_before())
+
+    async def _take_back(self, card: Card, ts: MessageTs, *, is_file: bool) -> None:
+        """Delete a piece that came after the removal of its answer, which may not have found it."""
+        try:
+            if is_file:
+                await self._messages.delete_file(FileId(ts))
+            else:
+                await self._messages.delete(card.channel, ts)
+        except SlackError as error:
+            log.warning("reply not deleted", card=card.id, code=error.code)
 
     def _refused(self, error: SlackError, card: Card, piece: Piece, link: str | None) -> str:
         match error:

@@ -108,6 +108,8 @@ class ShareService:
         if card is None:
             raise Refused(replies.nothing_to_show_here())
         bind_job(card.job)
+        if card.removed_by is not None:
+            raise Refused(answer_replies.removed_before())
         if not is_direct(card.channel) or not card.ended:
             raise Refused(answer_replies.not_shareable())
         try:
@@ -159,6 +161,8 @@ class ShareService:
                     there = Target(target, partial(answer_replies.shared, target.id))
                     return await self._follow_service.outcome_of_new(mine, outcome, there)
             audit(Act.SHARE, user, target, "already there", job=job)
+            if card.removed_by is not None:
+                return answer_replies.not_shared(target.id, answer_replies.removed_before())
             is_posted, link = await self._follow_service.find_posted(card)
             await self._start(job)
             return answer_replies.shared_before(target.id, link) if is_posted else replies.card_is_late()

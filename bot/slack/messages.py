@@ -60,6 +60,9 @@ MESSAGES_PER_PAGE = 200
 """Page size when looking for a post whose response was lost.
 Source: docs.slack.dev/apis/web-api/pagination, "no more than 200 results at a time"."""
 
+_FILE_GONE = ("file_not_found", "file_deleted")
+"""Errors of files.delete for a file that is not there. Source: docs.slack.dev/reference/methods/files.delete."""
+
 
 class WebApiMessages:
     """`SlackMessages` over Slack's Web API."""
@@ -118,6 +121,14 @@ class WebApiMessages:
         with suppress(MessageGone):
             await self._call(lambda: self._client.chat_delete(channel=channel.id, ts=ts))
 
+    async def delete_file(self, file: FileId) -> None:
+        """See `SlackMessages.delete_file`."""
+        try:
+            await self._call(lambda: self._client.files_delete(file=file))
+        except SlackError as error:
+            if error.code not in _FILE_GONE:
+                raise
+
     async def find_by_metadata(
         self, channel: ChannelRef, *, mark: str, since: datetime, thread: MessageTs | None = None
     ) -> MessageTs | None:
@@ -162,7 +173,7 @@ class WebApiMessages:
             return await self._call(lambda: self._client.conversations_history(**page))
         return await self._call(lambda: self._client.conversations_replies(ts=thread, **page))
 
-    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> None:
+    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> FileId:
         """See `SlackMessages.upload`. It takes three requests; only the last one shows the file."""
         try:
             file = await self._send_file(upload)
@@ -173,6 +184,7 @@ class WebApiMessages:
                 files=[{"id": file, "title": upload.title}], channel_id=channel.id, thread_ts=thread
             )
         )
+        return file
 
     async def upload_private(self, upload: Upload) -> FileId:
         """See `SlackMessages.upload_private`."""

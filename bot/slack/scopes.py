@@ -12,6 +12,7 @@ METHOD_SCOPES = {
     "conversations.open": {"im:write"},
     "files.getUploadURLExternal": {"files:write"},
     "files.completeUploadExternal": {"files:write"},
+    "files.delete": {"files:write"},
     "chat.postEphemeral": {"chat:write"},
     "conversations.info": {"channels:read", "groups:read", "mpim:read"},
     "conversations.members": {"channels:read", "groups:read"},

@@ -13,6 +13,7 @@ from bot.storage.installations import (
 )
 from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository
 from bot.storage.rate_limits import SqlRateLimitStore
+from bot.storage.removals import SqlRemovalRepository
 from bot.storage.tables import secrets, slack_bots, slack_installations, workspaces
 from bot.storage.transactions import Transactions, transactional
 from bot.storage.undelivered import SqlFailedCardRepository

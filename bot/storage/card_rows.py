@@ -84,9 +84,11 @@ def require_team(team: TeamId, *places: ChannelRef) -> None:
 
 
 def require_ownership(connection: Connection, card: Card, team: TeamId) -> None:
-    """Raise OwnershipLost unless the card's fencing token is current. For when nothing was written."""
-    tokens = connection.scalars(select(cards.c.token).where(cards.c.team == team, cards.c.id == card.id))
-    if list(tokens) != [card.token]:
+    """Raise OwnershipLost unless the card's fencing token is current, and its answer was not removed meanwhile. For
+    when nothing was written."""
+    columns = select(cards.c.token, cards.c.removed_by)
+    found = connection.execute(columns.where(cards.c.team == team, cards.c.id == card.id)).all()
+    if [tuple(row) for row in found] != [(card.token, card.removed_by)]:
         raise OwnershipLost
 
 

@@ -85,7 +85,7 @@ class SqlCardRepository:
     @transactional
     def reload(self, connection: Connection, card: Card) -> Card | None:
         newest = self._load(connection, card.id)
-        if newest is not None and newest.token != card.token:
+        if newest is not None and not newest.has_same_owner(card):
             raise OwnershipLost
         return newest
 
@@ -119,7 +119,7 @@ class SqlCardRepository:
     def ended_cards(
         self, connection: Connection, team: TeamId, follower: UserId, most: int
     ) -> Sequence[Card]:
-        is_over = and_(cards.c.ended == 1, cards.c.closed_at.is_not(None))
+        is_over = and_(cards.c.ended == 1, cards.c.closed_at.is_not(None), cards.c.removed_by.is_(None))
         theirs = select(cards.c.id).where(self._of_team, followed_by(team, follower), is_over)
         newest = theirs.order_by(cards.c.closed_at.desc(), cards.c.id).limit(most)
         ids = list(connection.scalars(newest))
@@ -221,7 +221,8 @@ class SqlCardRepository:
     ) -> None:
         this = and_(self._is(card_id), cards.c.message_ts == message_ts)
         if is_end:
-            this = and_(this, cards.c.closed_at.is_not(None), cards.c.ended == 0)
+            covers_other = and_(cards.c.closed_at.is_not(None), cards.c.ended == 0)
+            this = and_(this, or_(covers_other, cards.c.removed_by.is_not(None)))
         has_final_update = or_(cards.c.closed_at.is_not(None), cards.c.ended == 1)
         connection.execute(update(cards).where(this).values(shown_fingerprint=NEEDS_REDRAW))
         connection.execute(update(cards).where(this, has_final_update).values(closed_at=None, token=None))
@@ -327,7 +328,8 @@ class SqlCardRepository:
     @transactional
     def forget_message(self, connection: Connection, card_id: CardId, message_ts: MessageTs) -> None:
         token = case((cards.c.closed_at.is_(None), cards.c.token), else_=null())
-        if self._update(connection, card_id, cards.c.message_ts == message_ts, **NOT_POSTED, token=token):
+        this = cards.c.message_ts == message_ts, cards.c.removed_by.is_(None)
+        if self._update(connection, card_id, *this, **NOT_POSTED, token=token):
             connection.execute(delete(replies).where(replies.c.card == card_id))
 
     @transactional
@@ -396,7 +398,7 @@ class SqlCardRepository:
         A single UPDATE would not do: after waiting for a new follower's transaction, it sees the followers before it.
         """
         there = self._load(connection, card.id, lock=True)
-        if there is None or there.token != card.token:
+        if there is None or not there.has_same_owner(card):
             raise OwnershipLost
         return there
 
@@ -404,7 +406,8 @@ class SqlCardRepository:
         self, connection: Connection, card: Card, *only_if: ColumnElement[bool], **columns: object
     ) -> bool:
         """Update the card as its owner. False if `only_if` does not hold. Raises OwnershipLost."""
-        if self._update(connection, card.id, cards.c.token == card.token, *only_if, **columns):
+        is_owned = cards.c.token == card.token, cards.c.removed_by.is_not_distinct_from(card.removed_by)
+        if self._update(connection, card.id, *is_owned, *only_if, **columns):
             return True
         require_ownership(connection, card, self._team)
         return False

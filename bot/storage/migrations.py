@@ -103,6 +103,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     # Version 14: answers that were shared to a channel.
     ("ALTER TABLE watches ADD COLUMN shared_by VARCHAR(32)",),
+    # Version 15: answers that were removed.
+    ("ALTER TABLE watches ADD COLUMN removed_by VARCHAR(32)",),
 )
 """The statements from each version to the next, beginning with version 1. `{number}` is a column that counts.
 

@@ -111,6 +111,7 @@ cards = Table(
     Column("given_up", String(16), key="failure"),
     Column("progress", History, key="history"),
     Column("shared_by", String(32)),
+    Column("removed_by", String(32)),
     UniqueConstraint("team", "channel", "job"),
     Index("watches_by_job", "job", "closed_at"),
     Index("watches_by_closing", "closed_at"),

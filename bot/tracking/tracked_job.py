@@ -71,6 +71,8 @@ class TrackedJob:
         self._position: QueuePosition | None = None
         """The position of the pending or latest poll in the queue of the rate limiter."""
         self.card_tasks: dict[CardId, asyncio.Task[None]] = {}
+        self.removing: set[CardId] = set()
+        """The cards whose task takes the answer back."""
         self.started = loop_time()
         self.polled_at = self.started
         """When the last poll was sent; before the first poll, since when users have waited for it."""
@@ -95,6 +97,11 @@ class TrackedJob:
         """Whether to wait for the first poll before a card is posted."""
         unknown = self.status.job is None and self.status.error is None and not self.status.is_missing
         return unknown and loop_time() < self.started + PATIENCE_SECONDS
+
+    def cancel_card_task(self, card_id: CardId) -> None:
+        """Cancel a card's task, if one still runs."""
+        if (task := self.card_tasks.get(card_id)) is not None:
+            task.cancel()
 
     def next_position(self) -> QueuePosition:
         """Return the position of the next poll in the queue of the rate limiter."""

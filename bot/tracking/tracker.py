@@ -2,6 +2,7 @@
 
 track(job) ── polls ──► Omni            once per job, for any number of cards
     └─ for each card:
+         removed      ──► take the answer back, close
          not posted   ──► post it once
          running      ──► schedule an update
          no followers ──► final update, close; if the card shows the end already, as below
@@ -160,6 +161,9 @@ class JobTracker:
         for number, card in enumerate(cards, start=1):
             if card.id not in busy:
                 self._sync_card(tracked, card)
+            elif card.removed_by is not None and card.id not in tracked.removing:
+                # The task may wait for the chart for minutes, and can go on no further than its next write.
+                tracked.cancel_card_task(card.id)
             if number % SYNCED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return True
@@ -172,7 +176,12 @@ class JobTracker:
 
     def _sync_card(self, tracked: TrackedJob, card: Card) -> None:
         status = tracked.status
-        if card.message_ts is None:
+        if card.removed_by is not None and card.message_ts is not None:
+            if not tracked.awaiting_first_result:
+                removing = self._lifecycle.remove_answer(card, card.message_ts, status)
+                self._start_card_task(tracked, card, removing)
+                tracked.removing.add(card.id)
+        elif card.message_ts is None:
             if not card.followers:
                 self._start_card_task(tracked, card, self._cards.remove(card))
             elif not tracked.awaiting_first_result:
@@ -208,6 +217,7 @@ class JobTracker:
 
         def done(_: asyncio.Task[None]) -> None:
             tracked.card_tasks.pop(card.id, None)
+            tracked.removing.discard(card.id)
             tracked.wakeup.set()
 
         task.add_done_callback(done)
@@ -248,7 +258,7 @@ class JobTracker:
             self._poll(tracked, at_once=at_once, asker=asker), name=f"poll {tracked.job}"
         )
         tracked.poll.add_done_callback(lambda _: tracked.wakeup.set())
-        if asker is not None:
+        if asker is not None or any(card.removed_by for card in cards):
             asyncio.get_running_loop().call_later(PATIENCE_SECONDS, tracked.wakeup.set)
 
     def _init_status(self, tracked: TrackedJob, cards: Sequence[Card]) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 from slack_bolt.async_app import AsyncApp
 
 from bot.delivery import (
+    AnswerRemover,
     BlockSupport,
     CardCharts,
     CardLifecycle,
@@ -32,6 +33,7 @@ from bot.domain.ports import (
     PreferenceRepository,
     QuestionRepository,
     RatingRepository,
+    RemovalRepository,
     Runner,
     SlackDirectory,
     SlackMessages,
@@ -59,6 +61,7 @@ from bot.services import (
     ModelCatalog,
     PolicyAuthorization,
     QuestionSubmitter,
+    RemoveService,
     SharedChannels,
     ShareService,
     Targets,
@@ -97,6 +100,7 @@ class Ports:
     job_durations: JobDurationRepository
     pending_questions: QuestionRepository
     preferences: PreferenceRepository
+    removals: RemovalRepository
     ratings: RatingRepository
     reply_to_response_url: EphemeralReply
     now: Callable[[], datetime]
@@ -175,6 +179,14 @@ def build_components(
         updater=updater,
         poster=poster,
         thread=thread,
+        remover=AnswerRemover(
+            messages=ports.messages,
+            cards=ports.cards,
+            removals=ports.removals,
+            updater=updater,
+            poster=poster,
+            tenant=policy.tenant,
+        ),
         charts=CardCharts(
             messages=ports.messages,
             cards=ports.cards,
@@ -241,10 +253,12 @@ def build_components(
         results=JobResults(ports.omni, ports.now),
         messages=ports.messages,
         cards=ports.cards,
+        removals=ports.removals,
         poster=poster,
         authorization=authorization,
         is_shared=is_shared,
         content_policy=policy.settings.content_policy,
+        now=ports.now,
         tenant=policy.tenant,
         bot_user=ports.bot_user,
     )
@@ -274,6 +288,13 @@ def build_components(
         now=ports.now,
         default_model=policy.default_model,
         channel_defaults=policy.settings.channel_models,
+    )
+    remove_service = RemoveService(
+        messages=ports.messages,
+        cards=ports.cards,
+        removals=ports.removals,
+        authorization=authorization,
+        start=runner.start,
     )
     share_service = ShareService(
         omni=ports.omni,
@@ -334,6 +355,7 @@ def build_components(
     answer_handlers = AnswerHandlers(
         job_data_service=job_data_service,
         share_service=share_service,
+        remove_service=remove_service,
         modal_handlers=modal_handlers,
         interactions=interactions,
         team=ports.team,

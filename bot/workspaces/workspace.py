@@ -31,6 +31,7 @@ from bot.storage import (
     SqlQuestionRepository,
     SqlRateLimitStore,
     SqlRatingRepository,
+    SqlRemovalRepository,
     Transactions,
 )
 from bot.tasks import end
@@ -189,6 +190,7 @@ async def build(resources: SharedResources, credentials: Credentials) -> AsyncIt
             job_durations=SqlJobDurationRepository(resources.transactions, team),
             pending_questions=questions,
             preferences=SqlPreferenceRepository(resources.transactions, team),
+            removals=SqlRemovalRepository(resources.transactions, team),
             ratings=SqlRatingRepository(resources.transactions),
             reply_to_response_url=partial(reply_to_response_url, resources.session, resources.metrics),
             now=now,

@@ -30,7 +30,17 @@ from bot.ratelimit import Rate, RateLimiter
 from bot.services.job_data import JobDataService
 from bot.services.job_results import JobResults
 from tests.support.ask_world import BOT, TENANT, AskWorld
-from tests.support.fakes import ADA, HERE, FakeAccess, FakeCards, FakeSlackMessages, FreeLedger, a_card, now
+from tests.support.fakes import (
+    ADA,
+    HERE,
+    FakeAccess,
+    FakeCards,
+    FakeRemovals,
+    FakeSlackMessages,
+    FreeLedger,
+    a_card,
+    now,
+)
 
 SIZE = 5_000_000
 """Bytes, as JSON."""
@@ -142,6 +152,8 @@ async def of_a_result(*actions: object, show: Callable[[JobDataService], Awaitab
             results=JobResults(omni, now),
             messages=fake_slack,
             cards=cards,
+            removals=FakeRemovals(cards),
+            now=now,
             poster=MessagePoster(fake_slack, cards, now, BlockSupport()),
             authorization=FakeAccess(),
             is_shared=FakeAccess().is_shared,

@@ -23,6 +23,7 @@ from bot.services.lookups import Lookups
 from bot.storage.cards import SqlCardRepository
 from bot.storage.durations import SqlJobDurationRepository
 from bot.storage.rate_limits import SqlRateLimitStore
+from bot.storage.removals import SqlRemovalRepository
 from bot.storage.transactions import Transactions
 from bot.storage.undelivered import SqlFailedCardRepository
 from bot.tracking import tracked_job
@@ -126,6 +127,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
         pending_questions=cast(QuestionRepository, None),
         preferences=FakePreferences(),
         ratings=FakeRatings(),
+        removals=SqlRemovalRepository(process, HERE.team),
         questions=cast(OmniQuestions, None),
         views=cast(SlackViews, None),
         directory=FakeDirectory(),

@@ -12,6 +12,7 @@ from bot.delivery.direct_messages import Reply
 from bot.delivery.fallback import BlockSupport
 from bot.delivery.outcomes import CardOutcomes
 from bot.delivery.posts import MessagePoster
+from bot.delivery.removal import AnswerRemover
 from bot.delivery.thread import CompletionThread
 from bot.delivery.updates import MessageUpdater
 from bot.domain.access import ContentPolicy
@@ -25,6 +26,7 @@ from bot.ratelimit import Rate, RateLimiter
 from bot.services.ask import AskService
 from bot.services.cancel import CancelService
 from bot.services.intents import Intents, Response, SavedRequest
+from bot.services.remove import RemoveService
 from bot.services.share import ShareService
 from bot.services.submission import QuestionSubmitter
 from bot.services.targets import Targets
@@ -48,6 +50,7 @@ from tests.support.fakes import (
     FakeOmni,
     FakePreferences,
     FakeQuestions,
+    FakeRemovals,
     FakeSlackMessages,
     FreeLedger,
     a_card,
@@ -110,6 +113,7 @@ class AskWorld:
         self.is_shared = access.is_shared
         self.content_policy = ContentPolicy()
         self.directory = FakeDirectory()
+        self.removals = FakeRemovals(self.card_repository)
         self.default_model: ModelId | None = DEFAULT
         self.channel_defaults: dict[ChannelId, ChannelDefault] = {}
         self.events = JobEventBus()
@@ -170,6 +174,14 @@ class Services:
             updater=self.drawing,
             poster=posting,
             thread=thread,
+            remover=AnswerRemover(
+                messages=stage.fake_slack,
+                cards=stage.card_repository,
+                removals=stage.removals,
+                updater=self.drawing,
+                poster=posting,
+                tenant=TENANT,
+            ),
             charts=CardCharts(
                 messages=stage.fake_slack,
                 cards=stage.card_repository,
@@ -244,6 +256,13 @@ class Services:
         self.cancel = CancelService(
             omni=stage.asking,
             cards=stage.card_repository,
+            authorization=stage.access,
+            start=self.runner.start,
+        )
+        self.removing = RemoveService(
+            messages=stage.fake_slack,
+            cards=stage.card_repository,
+            removals=stage.removals,
             authorization=stage.access,
             start=self.runner.start,
         )

@@ -12,13 +12,14 @@ from sqlalchemy.engine import make_url
 
 from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.jobs import JobId
-from bot.domain.ports.storage import CardRepository, FailedCardRepository
+from bot.domain.ports.storage import CardRepository, FailedCardRepository, RemovalRepository
 from bot.storage.cards import SqlCardRepository
 from bot.storage.database import Database
 from bot.storage.rate_limits import SqlRateLimitStore
+from bot.storage.removals import SqlRemovalRepository
 from bot.storage.transactions import Transactions
 from bot.storage.undelivered import SqlFailedCardRepository
-from tests.support.fakes import FakeCards, FakeFailedCards
+from tests.support.fakes import FakeCards, FakeFailedCards, FakeRemovals
 
 TEAM = TeamId("T0ACME")
 HERE = ChannelRef(TEAM, ChannelId("C0HERE"))
@@ -52,6 +53,14 @@ async def followed(
     """A new card, as a follow that has just begun has it."""
     added = await store.add(new_card(channel, *people, job=job))
     return next(one for one in await taken_up(store, job) if one.id == added.id)
+
+
+def removals_of(table: CardRepository) -> RemovalRepository:
+    """The removals of a table of cards."""
+    if isinstance(table, FakeCards):
+        return FakeRemovals(table)
+    assert isinstance(table, SqlCardRepository)
+    return SqlRemovalRepository(table.transactions, TEAM)
 
 
 def failed_cards_of(table: CardRepository) -> FailedCardRepository:

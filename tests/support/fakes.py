@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -107,6 +107,7 @@ class Uploaded:
     upload: Upload
     thread: MessageTs | None
     at: float
+    id: FileId
 
 
 class FakeSlackMessages:
@@ -178,12 +179,20 @@ class FakeSlackMessages:
                 return ts
         return None
 
-    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> None:
+    async def delete_file(self, file: FileId) -> None:
+        late = self._begin("delete_file")
+        self.uploaded = [each for each in self.uploaded if each.id != file]
+        self.private.pop(file, None)
+        _raise(late)
+
+    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> FileId:
         late = self._begin("upload")
         if channel in self.closed:
             raise NotAllowedHere("not_in_channel")
-        self.uploaded.append(Uploaded(channel, upload, thread, asyncio.get_running_loop().time()))
+        file = FileId(f"F0FILE{len(self.uploaded)}")
+        self.uploaded.append(Uploaded(channel, upload, thread, asyncio.get_running_loop().time(), file))
         _raise(late)
+        return file
 
     async def upload_private(self, upload: Upload) -> FileId:
         late = self._begin("upload_private")
@@ -681,7 +690,7 @@ class FakeCards:
 
     async def reload(self, card: Card) -> Card | None:
         newest = await self.get(card.id)
-        if newest is not None and newest.token != card.token:
+        if newest is not None and not newest.has_same_owner(card):
             raise OwnershipLost
         return newest
 
@@ -715,7 +724,7 @@ class FakeCards:
 
     async def ended_cards(self, team: TeamId, follower: UserId, most: int) -> Sequence[Card]:
         await self._record()
-        ended = [row for row in self.rows.values() if row.ended and row.closed_at is not None]
+        ended = [row for row in self.rows.values() if row.ended and row.closed_at and not row.removed_by]
         mine = [row for row in ended if row.channel.team == team and follower in row.followers]
         return sorted(mine, key=lambda row: (-(row.closed_at or START).timestamp(), row.id))[:most]
 
@@ -804,7 +813,7 @@ class FakeCards:
     async def mark_stale(self, card_id: CardId, message_ts: MessageTs, *, is_end: bool = False) -> None:
         await self._record("mark_stale")
         row = self.rows.get(card_id)
-        if row is not None and is_end and (row.closed_at is None or row.ended):
+        if row is not None and is_end and row.removed_by is None and (row.closed_at is None or row.ended):
             return
         if row is not None and self._has(card_id, message_ts):
             self._set(card_id, shown_fingerprint=NEEDS_REDRAW)
@@ -882,7 +891,7 @@ class FakeCards:
 
     async def forget_message(self, card_id: CardId, message_ts: MessageTs) -> None:
         await self._record("forget_message")
-        if self._has(card_id, message_ts):
+        if self._has(card_id, message_ts) and self.rows[card_id].removed_by is None:
             self._have_no_card(card_id)
             if self.rows[card_id].closed_at is not None:
                 self._set(card_id, closed_at=None, token=None)
@@ -1007,7 +1016,7 @@ class FakeCards:
     def _write(self, card: Card, **facts: object) -> Card:
         """Set facts if the claim still holds. The row as it then is."""
         row = self.rows.get(card.id)
-        if row is None or row.token != card.token:
+        if row is None or not row.has_same_owner(card):
             raise OwnershipLost
         self._set(card.id, **facts)
         return self.rows[card.id]
@@ -1015,6 +1024,39 @@ class FakeCards:
     def _set(self, card_id: CardId, **facts: object) -> None:
         if card_id in self.rows:
             self.rows[card_id] = replace(self.rows[card_id], **facts)  # type: ignore[arg-type]
+
+
+class FakeRemovals:
+    """`RemovalRepository` of a table of cards in memory, whose errors they share."""
+
+    def __init__(self, cards: FakeCards) -> None:
+        self.card_repository = cards
+
+    async def request(self, card_id: CardId, by: UserId) -> bool:
+        await self.card_repository._record("removals.request")
+        row = self.card_repository.rows.get(card_id)
+        if row is None or not row.ended or row.message_ts is None or row.removed_by is not None:
+            return False
+        reopened = {"closed_at": None, "token": None, "shown_fingerprint": NEEDS_REDRAW}
+        self.card_repository._set(card_id, removed_by=by, **reopened)
+        return True
+
+    async def begin_post(self, card_id: CardId, kind: ReplyKind, at: datetime) -> bool:
+        await self.card_repository._record("removals.begin_post")
+        row = self.card_repository.rows.get(card_id)
+        if row is None or row.removed_by is not None:
+            return False
+        self.card_repository.threads.setdefault(card_id, {})[kind] = ThreadReply(at)
+        return True
+
+    async def forget_replies(self, card_id: CardId, kinds: Collection[ReplyKind]) -> None:
+        await self.card_repository._record("removals.forget_replies")
+        for kind in kinds:
+            self.card_repository.threads.get(card_id, {}).pop(kind, None)
+
+    async def forget_completion_reply(self, card_id: CardId) -> None:
+        await self.card_repository._record("removals.forget_completion_reply")
+        self.card_repository._set(card_id, completion_reply_started_at=None, completion_reply_ts=None)
 
 
 class FakeFailedCards:

@@ -146,6 +146,10 @@ def all_messages() -> dict[str, tuple[Message, ...]]:
         "complete_and_shared": render_card(
             replace(CARD, shared_by=GRACE), STATUSES["complete_without_answer"], NOW, TENANT
         ),
+        "removed": render_card(replace(CARD, removed_by=GRACE), STATUSES["complete"], NOW, TENANT),
+        "removed_without_status": render_card(
+            replace(CARD, removed_by=GRACE), STATUSES["looking_up"], NOW, TENANT
+        ),
         "followed_by_many": render_card(crowd, STATUSES["queued"], NOW, TENANT),
         "executing_to_be_cancelled": render_card(
             replace(CARD, cancelled_by=GRACE), STATUSES["executing"], NOW, TENANT

@@ -55,6 +55,7 @@ VIEWS: dict[str, dict[str, Any]] = {
     "explain_rating": modals.explain_rating(CARD.id, HERE, MessageTs("1.1")),
     "follow_up": modals.follow_up(CARD.id, HERE, MessageTs("1.1"), MessageTs("1.1")),
     "follow_job": modals.follow_job(),
+    "remove": modals.remove(CARD.id, HERE, MessageTs("1.1")),
     "share": modals.share(CARD.id, HERE, MessageTs("1.1")),
     "home_empty": home_tab.home((), (), notify=Notify.ALWAYS, notify_after_seconds=30.0),
     "home": home_tab.home(

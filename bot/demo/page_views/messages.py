@@ -171,6 +171,8 @@ _UNITS = ("B", "kB", "MB", "GB")
 
 def file(raw: Raw) -> View:
     """A file of a message, from `StoredFile.as_json`."""
+    if raw.get("mode") == "tombstone":
+        return {"name": "", "title": "This file was deleted.", "size": "", "url": None, "kind": "deleted"}
     preview = raw.get("preview")
     shown: View = {
         "name": raw["name"],

@@ -38,6 +38,9 @@ class StoredFile:
     usable_at: float = math.inf
     """From when an image block may show it, by Slack's clock."""
 
+    is_deleted: bool = False
+    """Messages then show in its place that it was deleted."""
+
     @property
     def mimetype(self) -> str:
         """By the name's ending, as Slack guesses it."""
@@ -58,6 +61,8 @@ class StoredFile:
 
     def as_json(self) -> dict[str, Any]:
         """The file as messages and the page's events show it, under Slack's own names."""
+        if self.is_deleted:
+            return {"id": self.id, "mode": "tombstone"}
         shown: dict[str, Any] = {
             "id": self.id,
             "name": self.name,

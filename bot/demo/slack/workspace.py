@@ -3,6 +3,7 @@
 `web_api` decides which requests are allowed; this module applies them and notifies listeners.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -163,6 +164,14 @@ class Workspace:
         file.title = title or file.name
         file.url_private = f"{self.url}files/{file.id}/{quote(file.name)}"
         file.usable_at = self._now() + self.files.processing_seconds
+
+    def delete_file(self, file: StoredFile) -> None:
+        """Delete a file. Messages that show it stay, and say so."""
+        file.is_deleted, file.content, file.url_private, file.usable_at = True, None, "", math.inf
+        for channel in self.channels.values():
+            for message in list(channel.messages.values()):
+                if file in message.files:
+                    self._tell("updated", message)
 
     def may_show(self, slack_file: Mapping[str, Any]) -> bool:
         """Whether an image block of the bot may show a file, by its id or its private address."""

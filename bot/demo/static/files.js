@@ -23,6 +23,7 @@ export function fileCard(file, context) {
       return element("figure", { class: "file picture" }, name(file),
         element("a", { href: file.url, target: "_blank", rel: "noopener noreferrer" },
           element("img", { src: file.url, alt: file.alt, width: file.width, height: file.height })));
+    case "deleted": return element("div", { class: "file" }, element("em", {}, file.title));
     case "table": return element("div", { class: "file words" }, name(file), table(file), more(file.more));
     case "text": return element("div", { class: "file words" }, name(file), element("div", { class: "beginning words", tabindex: 0, role: "group", "aria-label": `The beginning of ${file.name}` }, ...words(file.text, context)), more(file.more));
     default: return element("div", { class: "file" }, name(file));

@@ -17,5 +17,6 @@ from bot.domain.ports.storage import (
     PreferenceRepository,
     QuestionRepository,
     RatingRepository,
+    RemovalRepository,
 )
 from bot.domain.ports.worker import Find, Follow, MessageBus, Runner, Runners

@@ -97,7 +97,16 @@ class SlackMessages(Protocol):
         """
         ...
 
-    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> None:
+    async def delete_file(self, file: FileId) -> None:
+        """Delete a file of the bot. May be repeated.
+
+        Raises:
+            NotAllowedHere: the bot may not delete it.
+            ScopeMissing: the app was installed without `files:write`.
+        """
+        ...
+
+    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> FileId:
         """Upload a file once; it can't be found by a mark. `thread`: reply to that message.
 
         Raises:

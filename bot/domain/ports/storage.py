@@ -1,6 +1,6 @@
 """Repositories: what the use cases need from the database. Every call may raise StoreUnavailable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -99,7 +99,8 @@ class QuestionRepository(Protocol):
 class CardRepository(Protocol):
     """Cards and their followers: the record of who follows which job.
 
-    Methods that take a `Card` write only while its fencing token is current, and raise OwnershipLost otherwise.
+    Methods that take a `Card` write only while its fencing token is current and its answer was not removed meanwhile,
+    and raise OwnershipLost otherwise.
     """
 
     async def add(self, card: Card) -> Card:
@@ -134,7 +135,8 @@ class CardRepository(Protocol):
         ...
 
     async def ended_cards(self, team: TeamId, follower: UserId, most: int) -> Sequence[Card]:
-        """Return at most so many cards that the user followed to their end, those that ended last first."""
+        """Return at most so many cards that the user followed to their end, those that ended last first. Without those
+        whose answer was removed."""
         ...
 
     async def first_card(self, job: JobId) -> Card | None:
@@ -258,7 +260,7 @@ class CardRepository(Protocol):
     async def forget_message(self, card_id: CardId, message_ts: MessageTs) -> None:
         """Forget the message and all its replies, so that the card is posted again, even if its job has ended.
 
-        Changes nothing if the card has another message by now.
+        Changes nothing if the card has another message by now, or its answer was removed.
         """
         ...
 
@@ -294,6 +296,32 @@ class CardRepository(Protocol):
 
     async def delete_closed(self, before: datetime) -> int:
         """Delete the cards that were closed before then. Returns how many."""
+        ...
+
+
+class RemovalRepository(Protocol):
+    """Answers that are taken back."""
+
+    async def request(self, card_id: CardId, by: UserId) -> bool:
+        """Store who removes the answer, and reopen the card for that. No `Card` that was read before owns it anymore.
+
+        False, and nothing changed, if the card shows no end or its answer was removed before.
+        """
+        ...
+
+    async def begin_post(self, card_id: CardId, kind: ReplyKind, at: datetime) -> bool:
+        """Store that a reply is about to be posted on request. False, and nothing changed, if the answer was removed.
+
+        `kind`: a new one. Afterwards `CardRepository.mark_reply_posted` stores the ts, or the id of a file.
+        """
+        ...
+
+    async def forget_replies(self, card_id: CardId, kinds: Collection[ReplyKind]) -> None:
+        """Forget thread replies that are certainly not in Slack. May be repeated."""
+        ...
+
+    async def forget_completion_reply(self, card_id: CardId) -> None:
+        """Forget the completion reply, which is certainly not in Slack. May be repeated."""
         ...
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.delivery.posts import UPLOADED, UPLOADED_WITHIN_SECONDS
+from bot.delivery.posts import UPLOADED_WITHIN_SECONDS
 from bot.delivery.thread import FILE, IN_OMNI
 from bot.domain.cards import ChannelId, ChannelRef, MessageTs, Notify, ReplyKind, ThreadReply
 from bot.domain.errors import (
@@ -26,7 +26,7 @@ from bot.domain.errors import (
     TokenRefused,
 )
 from bot.domain.jobs import Job, JobError, JobState
-from bot.domain.messages import Message, Upload
+from bot.domain.messages import FileId, Message, Upload
 from bot.rendering import answer as answer_module
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_card, a_job, now
 from tests.support.tracking import (
@@ -455,7 +455,7 @@ async def test_answer_beyond_five_replies_is_uploaded() -> None:
     assert (file.place, file.thread, file.upload.name) == (HERE, "1.0", "answer.md")
     assert file.upload.content.decode().count("paragraph") == TALLEST.count("paragraph")
     assert file.at >= fake_slack.times("post")[-1]
-    assert stage.card_repository.threads[CARD_ID][FILE].ts == UPLOADED
+    assert stage.card_repository.threads[CARD_ID][FILE].ts == MessageTs(stage.fake_slack.uploaded[0].id)
     assert stage.all_closed()
 
 
@@ -565,7 +565,9 @@ async def test_upload_of_other_process_is_awaited() -> None:
     async with stage.bot():
         await asyncio.sleep(8)
         tried_at = stage.card_repository.threads[CARD_ID][FILE].started_at
-        assert await stage.card_repository.mark_reply_posted(CARD_ID, FILE, tried_at, UPLOADED, None)
+        assert await stage.card_repository.mark_reply_posted(
+            CARD_ID, FILE, tried_at, MessageTs("F0FILE"), None
+        )
         await asyncio.sleep(60)
     assert len(stage.told()) == 5
     assert IN_OMNI not in stage.card_repository.threads[CARD_ID]
@@ -575,9 +577,9 @@ async def test_upload_of_other_process_is_awaited() -> None:
 class SlowUploads(OddSlack):
     """Slack takes its time over files."""
 
-    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> None:
+    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> FileId:
         await asyncio.sleep(2.0)
-        await super().upload(channel, upload, thread=thread)
+        return await super().upload(channel, upload, thread=thread)
 
 
 async def test_shutdown_lets_upload_finish() -> None:
@@ -586,7 +588,7 @@ async def test_shutdown_lets_upload_finish() -> None:
     async with stage.bot():
         while FILE not in stage.card_repository.threads.get(CARD_ID, {}):
             await asyncio.sleep(0.1)
-    assert stage.card_repository.threads[CARD_ID][FILE].ts == UPLOADED
+    assert stage.card_repository.threads[CARD_ID][FILE].ts == MessageTs(stage.fake_slack.uploaded[0].id)
     await delivered(stage)
     assert len(fake_slack.uploaded) == 1 and len(stage.told()) == 5
     assert stage.all_closed()

@@ -14,6 +14,7 @@ from bot.services.feedback import FeedbackService
 from bot.services.follow import FollowService
 from bot.services.job_data import JobDataService
 from bot.services.models import ModelCatalog
+from bot.services.remove import RemoveService
 from bot.services.share import ShareService
 from tests.support.fakes import FakeAccess
 from tests.support.slack_payloads import ADA, HERE, TEAM, URL, Counter, click, submitted
@@ -42,6 +43,7 @@ class Menu(Counter):
         self.answers = AnswerHandlers(
             job_data_service=cast(JobDataService, self.service),
             share_service=cast(ShareService, self.service),
+            remove_service=cast(RemoveService, self.service),
             modal_handlers=forms,
             interactions=self.interactions,
             team=TEAM,
@@ -97,3 +99,33 @@ async def test_missing_channel_is_shown_at_its_field() -> None:
         {"response_action": "errors", "errors": {"channel": "Please choose a channel."}}
     ]
     assert menu.service.asked == []
+
+
+async def test_removal_opens_its_modal_for_who_may() -> None:
+    menu = Menu()
+    menu.service.answer = None  # no refusal
+    await menu.choose("remove_answer watch")
+    assert menu.service.asked == [("refusal", *CARD, ADA)]
+    assert menu.views.opened == [("trigger", modals.remove(*CARD))] and menu.told == []
+
+
+async def test_removal_is_refused_without_modal() -> None:
+    menu = Menu()
+    await menu.choose("remove_answer watch")
+    assert menu.views.opened == [] and menu.told == [(URL, "line")]
+
+
+async def test_confirmed_removal_is_passed_on() -> None:
+    menu = Menu()
+    view = submitted(modals.remove(*CARD))
+    await menu.accept(menu.answers.on_remove, {"user": {"id": ADA}, "trigger_id": "t"}, view)
+    await menu.interactions.drain()
+    assert menu.service.asked == [("remove", *CARD, ADA)]
+    assert [(user, line) for _, user, line, _ in menu.views.whispered] == [(ADA, "line")]
+
+
+async def test_removal_without_metadata_is_ignored() -> None:
+    menu = Menu()
+    view = submitted(modals.remove(*CARD)) | {"private_metadata": "[]"}
+    await menu.accept(menu.answers.on_remove, {"user": {"id": ADA}}, view)
+    assert menu.service.asked == [] and len(menu.acknowledged) == 1

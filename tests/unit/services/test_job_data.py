@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import JobState
 from bot.domain.results import JobResult, QueryData, Step
-from bot.rendering import refusal_replies
+from bot.rendering import answer_replies, refusal_replies
 from bot.rendering import replies as reply_texts
 from bot.services.job_data import JobDataService
 from bot.services.job_results import CACHED_SECONDS_INCOMPLETE, JobResults
@@ -37,6 +38,7 @@ from tests.support.fakes import (
     FakeAccess,
     FakeCards,
     FakeOmni,
+    FakeRemovals,
     FakeSlackMessages,
     a_card,
     a_job,
@@ -73,6 +75,8 @@ class World:
             results=JobResults(self.omni, now),
             messages=self.fake_slack,
             cards=self.card_repository,
+            removals=FakeRemovals(self.card_repository),
+            now=now,
             poster=MessagePoster(self.fake_slack, self.card_repository, now, BlockSupport()),
             authorization=self.access,
             is_shared=self.access.is_shared,
@@ -375,3 +379,43 @@ async def test_rate_limit_storage_down_is_reported() -> None:
 
     world.omni.result = result  # type: ignore[method-assign]
     assert await world.data() == reply_texts.storage_down()
+
+
+async def test_removed_answer_shows_nothing() -> None:
+    world = World()
+    world.card_repository.rows[CARD_ID] = replace(world.card_repository.rows[CARD_ID], removed_by=ADA)
+    assert await world.data() == answer_replies.removed_before()
+    assert world.fake_slack.posted == {}
+
+
+async def test_data_after_a_removal_are_taken_back() -> None:
+    world = World()
+    removals = FakeRemovals(world.card_repository)
+
+    class RemovedMeanwhile(FakeSlackMessages):
+        async def post(self, *where: Any, **more: Any) -> MessageTs:
+            ts = await super().post(*where, **more)
+            assert await removals.request(CARD_ID, ADA)
+            return ts
+
+    world.fake_slack = RemovedMeanwhile()
+    world.service = world.open()
+    assert await world.data() == answer_replies.removed_before()
+    assert world.fake_slack.posted == {} and world.fake_slack.uploaded == []
+
+
+async def test_posted_pieces_are_stored_for_a_removal() -> None:
+    world = World()
+    assert await world.data() is None
+    stored = world.card_repository.threads[CARD_ID]
+    assert {reply.ts for reply in stored.values()} == {
+        *world.fake_slack.posted,
+        *(MessageTs(file.id) for file in world.fake_slack.uploaded),
+    }
+
+
+async def test_refused_piece_is_forgotten() -> None:
+    world = World()
+    world.fake_slack.plan("upload", ScopeMissing("missing_scope"))
+    await world.data()
+    assert all(reply.ts is not None for reply in world.card_repository.threads[CARD_ID].values())

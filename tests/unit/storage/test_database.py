@@ -245,8 +245,7 @@ def test_no_column_holds_prompts_or_answers() -> None:
             *("id", "job", "team", "channel", "requester", "asked_at", "closed_at", "claim", "resumed_at"),
             *("card_tried_at", "card", "card_gone", "shown", "notice_tried_at", "notice", "ended"),
             *("thread", "is_own", "cancelled_by", "retried_by", "outcome", "given_up"),
-            "shared_by",
-            "progress",
+            *("progress", "shared_by", "removed_by"),
         },
         "asks": {
             *("id", "team", "channel", "thread", "user", "asked_at", "touched_at"),

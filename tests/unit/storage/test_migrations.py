@@ -243,8 +243,11 @@ async def test_three_processes_open_an_empty_database(new_postgresql: str) -> No
 async def test_three_processes_migrate_once(new_postgresql: str) -> None:
     await (await Database.open(new_postgresql)).close()
     fresh = await postgresql_schema(new_postgresql)
-    added = "claim resumed_at ended thread is_own cancelled_by retried_by outcome given_up progress shared_by".split()
-    undo = "ALTER TABLE watches " + ", ".join(f"DROP COLUMN {column}" for column in added)
+    added = (
+        "claim resumed_at ended thread is_own cancelled_by retried_by outcome given_up progress shared_by "
+        "removed_by"
+    )
+    undo = "ALTER TABLE watches " + ", ".join(f"DROP COLUMN {column}" for column in added.split())
     with psycopg.connect(new_postgresql.replace("+psycopg", "")) as connection:
         connection.execute(undo)
         connection.execute("DROP INDEX watches_by_closing")

@@ -6,7 +6,7 @@ Source of their errors: docs.slack.dev/reference/methods/files.getUploadURLExter
 from typing import Any
 
 from bot.demo.slack.files import StoredFile
-from bot.demo.slack.limits import TIER_4
+from bot.demo.slack.limits import TIER_3, TIER_4
 from bot.demo.slack.web_api.call import (
     Answer,
     Call,
@@ -100,7 +100,19 @@ def _conversation(call: Call) -> tuple[Channel, str | None] | None:
     return channel, thread_argument(call, channel)
 
 
+def _delete(call: Call) -> Answer:
+    """Source: docs.slack.dev/reference/methods/files.delete. An app may delete only its own files; here all are its."""
+    file = call.workspace.files.by_id.get(call.text("file"))
+    if file is None or not file.title:
+        raise Refused("file_not_found")
+    if file.is_deleted:
+        raise Refused("file_deleted")
+    call.workspace.delete_file(file)
+    return {"ok": True}
+
+
 FILE_METHODS = {
+    "files.delete": Method(_delete, TIER_3, frozenset({"file"}), "files:write"),
     "files.getUploadURLExternal": Method(
         _get_upload_url, TIER_4, frozenset({"filename", "length", "alt_txt", "snippet_type"}), "files:write"
     ),

@@ -563,6 +563,7 @@ def test_methods_have_documented_rate_and_scope() -> None:
         "conversations.open": (50, "im:write", "bot"),
         "conversations.replies": (50, None, "bot"),
         "files.completeUploadExternal": (100, "files:write", "bot"),
+        "files.delete": (50, "files:write", "bot"),
         "files.getUploadURLExternal": (100, "files:write", "bot"),
         "users.info": (100, "users:read", "bot"),
         "users.lookupByEmail": (50, "users:read.email", "bot"),
