@@ -10,8 +10,11 @@ SHARED = "share/"
 """What the stored request to share an answer begins with, in place of a job that a user typed."""
 
 
-def shared(channel: ChannelId, permalink: str | None) -> str:
-    """The answer was posted in the channel that the user picked."""
+def shared(channel: ChannelId, permalink: str | None, *, is_link_only: bool = False) -> str:
+    """The answer was posted in the channel that the user picked; with `is_link_only` as a link to Omni."""
+    if is_link_only:
+        card = f"<{permalink}|a card>" if permalink else "a card"
+        return f"I shared {card} in <#{channel}>. It only links to Omni: no answers are shown there."
     answer = f"<{permalink}|the answer>" if permalink else "the answer"
     return f"I shared {answer} in <#{channel}>."
 

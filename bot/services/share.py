@@ -13,6 +13,7 @@ from bot.domain import (
     Card,
     CardId,
     ChannelRef,
+    ContentPolicy,
     JobId,
     JobNotFound,
     JobState,
@@ -50,6 +51,7 @@ class ShareService:
         intents: Intents,
         outcomes: CardOutcomes,
         authorization: Authorization,
+        content_policy: ContentPolicy,
         is_shared: IsShared,
         follow_service: FollowService,
         start: Callable[[JobId], Awaitable[None]],
@@ -64,6 +66,7 @@ class ShareService:
         self._intents = intents
         self._outcomes = outcomes
         self._authorization = authorization
+        self._content_policy = content_policy
         self._is_shared = is_shared
         self._follow_service = follow_service
         self._start = start
@@ -158,7 +161,9 @@ class ShareService:
                 if card.id == mine.id:
                     audit(Act.SHARE, user, target, "shared", job=job)
                     await self._start(job)
-                    there = Target(target, partial(answer_replies.shared, target.id))
+                    is_link_only = self._content_policy.is_link_only(target)
+                    say = partial(answer_replies.shared, target.id, is_link_only=is_link_only)
+                    there = Target(target, say)
                     return await self._follow_service.outcome_of_new(mine, outcome, there)
             audit(Act.SHARE, user, target, "already there", job=job)
             if card.removed_by is not None:

@@ -304,6 +304,7 @@ def build_components(
         intents=intents,
         outcomes=outcomes,
         authorization=authorization,
+        content_policy=policy.settings.content_policy,
         is_shared=is_shared,
         follow_service=follow_service,
         start=runner.start,

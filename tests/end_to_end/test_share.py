@@ -75,6 +75,18 @@ async def test_share_is_refused(world: World, channel: str, why: str) -> None:
     assert world.slack.messages(to.id) == []
 
 
+async def test_link_only_channel_gets_no_answer(world: World) -> None:
+    async with world.bot(link_only_channels=world.channel):
+        card = await answer_in_dm(world)
+        await pick_channel(world, card, "data-team")
+        shared = await world.card(f"Shared by <@{world.ada}>")
+        await line_in_dm(
+            world, f"I shared <{shared.permalink}|a card> in <#{world.channel}>. It only links to Omni"
+        )
+
+    assert "Bikes" in card.text and "Bikes" not in f"{shared.text} {shared.blocks}"
+
+
 async def test_former_member_can_not_share(world: World) -> None:
     async with world.bot():
         card = await answer_in_dm(world)

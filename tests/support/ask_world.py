@@ -274,6 +274,7 @@ class Services:
             intents=intents,
             outcomes=outcomes,
             authorization=stage.access,
+            content_policy=stage.content_policy,
             is_shared=stage.is_shared,
             follow_service=follow_service,
             start=self.runner.start,

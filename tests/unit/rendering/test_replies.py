@@ -115,6 +115,7 @@ ALL = {
     "not removable": answer_replies.not_removable(),
     "shared": answer_replies.shared(CHANNEL, CARD),
     "shared, no link": answer_replies.shared(CHANNEL, None),
+    "shared as a link": answer_replies.shared(CHANNEL, CARD, is_link_only=True),
     "shared before": answer_replies.shared_before(CHANNEL, CARD),
     "shared before, no link": answer_replies.shared_before(CHANNEL, None),
     "not shared": answer_replies.not_shared(CHANNEL, answer_replies.readable_by_others()),
