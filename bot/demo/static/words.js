@@ -61,7 +61,7 @@ export function words(nodes, context) {
       case "mention":
         return element("span", { class: `mention${context.isMe(node.id) ? " me" : ""}` }, ...children());
       case "ul": case "ol":
-        return element(node.tag, { start: node.start ?? null, class: node.indent ? `indent-${node.indent}` : null }, ...children());
+        return element(node.tag, { dir: "auto", start: node.start ?? null, class: node.indent ? `indent-${node.indent}` : null }, ...children());
       case "li": return item(node, children());
       case "pre": return fence(node, children());
       case "th": case "td":
