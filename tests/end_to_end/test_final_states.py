@@ -28,7 +28,7 @@ async def test_quick_answer_mentions_no_user(world: World) -> None:
         "Jeans",
     ]
     buttons = [e for block in card.blocks if block["type"] == "actions" for e in block["elements"]]
-    assert [b["action_id"] for b in buttons] == ["open_chat", "show_data", "show_steps", "ask_follow_up"]
+    assert [b["action_id"] for b in buttons] == ["open_chat", "show_data", "ask_follow_up", "answer_menu"]
     assert buttons[0]["url"] == world.omni.jobs[job].chat_url
     assert world.replies(card) == []
     assert world.slack.private(world.ada) == []
