@@ -179,7 +179,7 @@ LOGGER = "bot.audit"
 
 
 class Act(StrEnum):
-    """What a user did, or tried to do."""
+    """An action of a user, done or tried."""
 
     ASK = "ask"
     FOLLOW_UP = "follow up"

@@ -1,6 +1,6 @@
 """Limit on the requests to Omni that one user causes, so that no user takes what the others need.
 
-Requests are counted where they are made, whatever they are for. A user who has made too many is refused where something
+Each request is counted where it is made. A user who has made too many is refused where something
 new begins, by `PolicyAuthorization.check`, and never in the middle. Each process counts for itself.
 """
 

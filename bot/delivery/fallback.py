@@ -22,7 +22,7 @@ LONGEST_BACKOFF_SECONDS = 60.0
 
 
 class BlockSupport:
-    """What this workspace's Slack refuses, learned as long as the process lives.
+    """Features that this workspace's Slack refuses, learned for the lifetime of the process.
 
     Without it every edit of a running job's card would be two: one that is refused, and one that is accepted.
     """

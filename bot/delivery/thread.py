@@ -1,4 +1,4 @@
-"""What is posted in a card's thread when its job has ended, each once.
+"""Posts the replies in a card's thread when its job has ended, each once.
 
     final update of the card -> completion reply, if due -> rest of the answer, in order -> its file
 

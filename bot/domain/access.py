@@ -132,7 +132,8 @@ class AccessPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ContentPolicy:
-    """The operator's decision where Slack may hold what was asked and answered. All that shows it asks this policy."""
+    """The operator's rule about channels that may hold questions, answers and data. All code that sends these to Slack
+    applies it."""
 
     is_link_only_everywhere: bool = False
     link_only_channels: frozenset[ChannelId] = frozenset()

@@ -40,7 +40,7 @@ NEEDS_REDRAW = "doubted"
 """Stored instead of the fingerprint of a card that may have been edited since, and has to be redrawn."""
 
 ENDING = "ending "
-"""What is stored instead of the fingerprint begins with this while a final update is under way, see `ending`."""
+"""Prefix of the value stored instead of the fingerprint while a final update is under way, see `ending`."""
 
 
 def ending(token: FencingToken | None) -> str | None:
@@ -130,7 +130,7 @@ class Card:
     outcome: JobState | None = None
     """How the job ended, on a closed card. UNKNOWN: Omni did not find the job, and is asked once more."""
     history: JobHistory = field(default=JobHistory(), repr=False)
-    """What is known of the running job. Stored when a post or an edit begins, for the job's next tracker."""
+    """History of the running job. Stored when a post or an edit begins, for the job's next tracker."""
     failure: CardFailure | None = None
     """Why a closed card could not be posted. Deleted once the followers were notified."""
 

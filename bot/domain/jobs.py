@@ -50,7 +50,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the AI is doing. Omni reports it only while EXECUTING, and not from the start."""
+    """Progress report of the AI. Omni sends it only while EXECUTING, and not from the start."""
 
     message: str
     iteration: int | None = None
@@ -185,7 +185,7 @@ MOST_REPORTS = 6
 
 @dataclass(frozen=True, slots=True)
 class JobHistory:
-    """What the bot keeps of a running job, because Omni's status has only the current progress report.
+    """Newest reports of a running job, kept because Omni's status has only the current progress report.
 
     A report that came and went between two polls is not in it.
     """
@@ -251,7 +251,7 @@ class JobStatus:
     is_missing: bool = False
     """Whether Omni no longer has the job. Final."""
     past: JobHistory = field(default=JobHistory(), repr=False)
-    """What was known before the snapshot."""
+    """The history before the snapshot."""
 
     @property
     def is_final(self) -> bool:
@@ -270,7 +270,7 @@ class JobStatus:
 
     @property
     def history(self) -> JobHistory:
-        """What is known with the snapshot."""
+        """The history with the report of the snapshot."""
         current = self.job.progress if self.job else None
         return self.past if current is None else self.past.with_report(current)
 

@@ -21,7 +21,7 @@ class Message:
 
     @property
     def fingerprint(self) -> str:
-        """Short hash of the content, stored instead of it."""
+        """Short hash, stored instead of the content."""
         content = json.dumps([self.text, self.blocks], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 

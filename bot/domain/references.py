@@ -12,7 +12,7 @@ _UUID = re.compile(
 )
 
 _OTHER_DASH = re.compile(r"(?<=[0-9a-fA-F])[\u2010-\u2015\u2212](?=[0-9a-fA-F])")
-"""What word processors put in place of the hyphens of an id."""
+"""Dashes that word processors put in place of the hyphens of an id."""
 
 _LABELED_JOB = re.compile(r"job[_ ]?id\W{1,6}$", re.IGNORECASE)
 """Names the job in the response to a submit, which has the id of the chat too."""

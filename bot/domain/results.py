@@ -29,7 +29,7 @@ class QuerySort:
 
 @dataclass(frozen=True, slots=True)
 class QueryDefinition:
-    """What a query asks for. All names are those of Omni's model, `view.field`."""
+    """Definition of a query. All names are those of Omni's model, `view.field`."""
 
     fields: tuple[str, ...] = ()
     filters: tuple[tuple[str, str], ...] = ()
@@ -51,7 +51,7 @@ class Step:
     query: str | None = field(default=None, repr=False)
     """Name of the query that it ran."""
     definition: QueryDefinition = field(default=QueryDefinition(), repr=False)
-    """What that query asks for."""
+    """The definition of that query."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class AnswerLayout:
     above: tuple[Block, ...] = field(repr=False)
     below: tuple[Block, ...] = field(repr=False)
     caution: str = field(repr=False)
-    """What follows the answer, likewise. May be empty."""
+    """The text after the answer, likewise. May be empty."""
     signature: tuple[str, ...] = field(repr=False)
     """Ends a variant that has no blocks."""
 

@@ -7,7 +7,7 @@ from bot.domain import ChannelId, Refusal, UserId
 from bot.rendering.markdown.mrkdwn import code
 
 SHARED = "share/"
-"""What the stored request to share an answer begins with, in place of a job that a user typed."""
+"""Prefix of the stored request to share an answer, in place of a job that a user typed."""
 
 
 def shared(channel: ChannelId, permalink: str | None, *, is_link_only: bool = False) -> str:

@@ -131,25 +131,25 @@ def buttons(
     if link is not None:
         elements.append({**_button(OPEN_CHAT), "url": link})
     if show is not None:
-        elements.append({**_button(SHOW_DATA), "value": show})
+        elements.append(_button(SHOW_DATA, show))
         if remove is None:
-            elements.append({**_button(SHOW_STEPS), "value": show})
+            elements.append(_button(SHOW_STEPS, show))
     if follow_up is not None:
-        elements.append({**_button(ASK_FOLLOW_UP), "value": follow_up})
+        elements.append(_button(ASK_FOLLOW_UP, follow_up))
     if follow is not None:
-        elements.append({**_button(FOLLOW), "value": follow})
+        elements.append(_button(FOLLOW, follow))
     if follow is not None and stop is not None and cancel is not None:
         choices = _menu(CARD_MENU, (STOP_FOLLOWING, stop), (CANCEL_JOB, cancel))
         elements.append({**choices, "confirm": _CONFIRM_CHOICE})
         cancel = stop = None
     if cancel is not None:
-        elements.append({**_button(CANCEL_JOB), "value": cancel, "confirm": _CONFIRM_CANCEL})
+        elements.append({**_button(CANCEL_JOB, cancel), "confirm": _CONFIRM_CANCEL})
     if stop is not None:
-        elements.append({**_button(STOP_FOLLOWING), "value": stop})
+        elements.append(_button(STOP_FOLLOWING, stop))
     if resume is not None:
-        elements.append({**_button(RESUME), "value": resume})
+        elements.append(_button(RESUME, resume))
     if retry is not None:
-        elements.append({**_button(RETRY_JOB), "value": retry})
+        elements.append(_button(RETRY_JOB, retry))
     if show is not None and remove is not None:
         sharing = [(SHARE_ANSWER, share)] if share is not None else []
         elements.append(_menu(ANSWER_MENU, (SHOW_STEPS, show), *sharing, (REMOVE_ANSWER, remove)))
@@ -164,7 +164,7 @@ def try_again(question: str, *, private: bool) -> list[Block]:
     if not 0 < len(question) <= LONGEST_VALUE:
         return []
     action = TRY_AGAIN_PRIVATELY if private else TRY_AGAIN
-    return [{"type": "actions", "elements": [{**_button(action), "value": question}]}]
+    return [{"type": "actions", "elements": [_button(action, question)]}]
 
 
 def feedback_buttons(card: CardId) -> Block:
@@ -193,8 +193,9 @@ def _feedback(sign: str, rating: Rating, card: CardId) -> Block:
     return {"text": _plain(sign), "value": f"{rating} {card}", "accessibility_label": label}
 
 
-def _button(action_id: str) -> Block:
-    return {"type": "button", "text": _plain(LABELS[action_id]), "action_id": action_id}
+def _button(action_id: str, value: str | None = None) -> Block:
+    button: Block = {"type": "button", "text": _plain(LABELS[action_id]), "action_id": action_id}
+    return button if value is None else button | {"value": value}
 
 
 def _menu(action_id: str, *options: tuple[str, CardId]) -> Block:

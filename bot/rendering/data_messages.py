@@ -210,7 +210,7 @@ def _line(place: int, step: Step) -> str:
 
 
 def _definition(query: QueryDefinition) -> list[str]:
-    """What a query asks for, in a line that Slack sets apart from the step. Empty if Omni does not say."""
+    """Write the definition of a query as a line that Slack sets apart from the step. Empty if Omni does not say."""
     filters = [f"{_code(field)} is {_code(condition)}" for field, condition in query.filters]
     sorts = [f"{_code(sort.column)}{' descending' * sort.is_descending}" for sort in query.sorts]
     named = (("fields", [*map(_code, query.fields)]), ("filters", filters), ("sorted by", sorts))

@@ -83,7 +83,7 @@ _FORGOTTEN = {
     JobState.FAILED: StatusText("❌", "The job failed", details=("Omni no longer has the reason.",)),
     JobState.CANCELLED: StatusText("🚫", "The job was cancelled"),
 }
-"""What a card says that has to be redrawn after its job ended and was deleted in Omni."""
+"""The status on a card that is redrawn after its job ended and was deleted in Omni."""
 
 
 def describe(

@@ -53,7 +53,7 @@ FindQuestion = Callable[[TeamId, QuestionId], Awaitable[PendingQuestion | None]]
 
 @dataclass(frozen=True, slots=True)
 class WebhookContext:
-    """What the endpoint needs to handle a webhook."""
+    """The running bot, as far as the endpoint needs it."""
 
     secret: bytes = field(repr=False)
     """The server secret, from which the signing secrets are derived."""

@@ -1,4 +1,4 @@
-"""What a user can do: follow, ask, cancel, see data; and who may."""
+"""Use cases of users and programs: follow, ask, cancel, see data, share, rate, announce; and who may."""
 
 from bot.services.announcements import AnnouncementService
 from bot.services.ask import AskRequest, AskService

@@ -89,7 +89,7 @@ class AnnouncementService:
     async def announce(self, announcement: Announcement) -> Announced:
         """Follow the job in the channel, or add those mentioned to the card that it has there.
 
-        When this returns, the card is stored, and so is posted whatever happens to this process. A repeated or
+        When this returns, the card is stored, so it is posted even if this process dies. A repeated or
         simultaneous announcement returns the same card.
 
         Raises:

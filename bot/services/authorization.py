@@ -147,7 +147,7 @@ class PolicyAuthorization:
         return self._policy.can_manage(user, card)
 
     async def _has_asked(self, user: UserId, job: JobId) -> bool:
-        """Whether the user asked for the job through the bot. Then it is theirs, whatever id Omni has for its owner."""
+        """Whether the user asked for the job through the bot. Then it is theirs, even if Omni names another owner."""
         first = await self._cards.first_card(job)
         return first is not None and first.asked_by_bot and first.requester == user
 

@@ -1,6 +1,6 @@
 """Records what users think of an answer, and passes it on to the operator's channel.
 
-A rating is stored once per user and card. What is posted holds no question and no answer, because the readers of the
+A rating is stored once per user and card. A post holds neither question nor answer, because the readers of the
 operator's channel may not be allowed to see them: the link leads to Omni, which checks that.
 """
 

@@ -99,7 +99,7 @@ def setting_doc(name: str) -> SettingDoc:
 
 
 HINTS = {name.upper(): setting_doc(name).hint for name in Settings.model_fields}
-"""What to set and where to get it, by the setting's name in the environment."""
+"""Each setting's value and where to get it, by the setting's name in the environment."""
 
 
 def read_settings() -> Settings:

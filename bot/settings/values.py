@@ -32,11 +32,11 @@ class SettingDoc:
     section: str
     """Heading. Settings of one section must follow each other."""
     description: str
-    """What the setting does, in Markdown, without a final period."""
+    """The setting's effect, in Markdown, without a final period."""
     hint: str
-    """What to set it to and where to get it. Completes "set it to …" in error messages."""
+    """Its value and where to get it. Completes "set it to …" in error messages."""
     unset: str = ""
-    """What happens if it is left out and has no default."""
+    """The effect if it is left out and has no default."""
     where: str = ""
     """Where to get it."""
     example: str = ""

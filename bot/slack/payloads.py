@@ -117,12 +117,12 @@ def shown_in(message: Payload) -> str:
 
 
 _LINKED = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
-"""What Slack makes of addresses, channels and groups in a typed text.
+"""Slack's form of addresses, channels and groups in a typed text.
 Source: docs.slack.dev/messaging/formatting-message-text, "retrieving messages"."""
 
 
 _AFTER_NAME = re.compile(r"^(?:\s|(?!:[\w+-]+:)[:,;])+")
-"""What follows the bot's name at the beginning, but no emoji such as `:tada:`."""
+"""Punctuation after the bot's name at the beginning, but no emoji such as `:tada:`."""
 
 
 def _typed(text: str) -> str:

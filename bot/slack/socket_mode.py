@@ -136,7 +136,7 @@ class _Connection:
         await self._socket.send_json(response.to_dict())
 
     async def close(self) -> None:
-        """Let the acknowledgements under way go out, and close the connection. What they started goes on."""
+        """Let the acknowledgements under way go out, and close the connection. The work that they started goes on."""
         if self._under_way and not self._socket.closed:
             await asyncio.wait(self._under_way, timeout=CLOSE_WITHIN_SECONDS)
         await self._socket.close()

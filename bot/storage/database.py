@@ -217,7 +217,7 @@ def prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def begin_sqlite(connection: Connection) -> None:
-    """Begin each transaction, since the driver was told to leave that to us.
+    """Begin each transaction, since the driver is configured to leave that to us.
 
     It takes the write lock at once: one that reads first and then writes could be refused in the middle.
     """
@@ -225,7 +225,7 @@ def begin_sqlite(connection: Connection) -> None:
 
 
 def reason(error: SQLAlchemyError) -> str:
-    """What the driver said, without the statement and its parameters, in one line."""
+    """The driver's message, without the statement and its parameters, in one line."""
     if isinstance(error, PoolTimeout):
         return f"no connection free within {CONNECTION_WITHIN_SECONDS:.0f} s"
     said = getattr(error, "orig", None)

@@ -61,7 +61,7 @@ class Flag(TypeDecorator[bool]):
 
 
 class History(TypeDecorator[JobHistory]):
-    """What is kept of a running job, stored as JSON; NULL if that is nothing."""
+    """A running job's history as JSON; NULL if it is empty."""
 
     impl = Text
     cache_ok = True

@@ -1,4 +1,4 @@
-"""What the users of a team have chosen: when to be notified, and their feedback on answers. In SQL."""
+"""The choices of a team's users, in SQL: when to be notified, and how they rate answers."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

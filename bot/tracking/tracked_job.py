@@ -54,7 +54,7 @@ def poll_interval_seconds(age_seconds: float, failures: int = 0) -> float:
 
 
 class TrackedJob:
-    """What the tracker knows about one job. Times are monotonic."""
+    """The tracker's state of one job. Times are monotonic."""
 
     def __init__(self, job: JobId, wake: asyncio.Event, chart: ChartFetcher) -> None:
         self.job = job

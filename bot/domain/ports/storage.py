@@ -326,7 +326,7 @@ class RemovalRepository(Protocol):
 
 
 class PreferenceRepository(Protocol):
-    """What the users of one team have chosen for themselves."""
+    """The settings that users of one team have chosen for themselves."""
 
     async def notify(self, users: Sequence[UserId]) -> Mapping[UserId, Notify]:
         """Return when each of these users wants to be notified."""
@@ -338,7 +338,7 @@ class PreferenceRepository(Protocol):
 
 
 class RatingRepository(Protocol):
-    """What the users of one team think of answers."""
+    """The ratings of answers by the users of one team."""
 
     async def rate(self, card: Card, user: UserId, rating: Rating, at: datetime) -> bool:
         """Store a user's rating of a card's answer instead of an earlier one. Returns whether it is new."""
