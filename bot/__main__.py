@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "workspace":
             return asyncio.run(_workspace(settings, options))
+        if options.command == "channel":
+            return asyncio.run(_channel(settings, options))
         if options.command in ("backup", "restore"):
             return _copy(settings, options)
         return asyncio.run(_check(settings) if options.command == "check" else _run(settings))
@@ -107,6 +109,29 @@ async def _workspace(settings: Settings, options: argparse.Namespace) -> int:
             f"DATABASE_URL can't be opened: {error}. With SQLite, stop the bot first; with PostgreSQL it can run.",
             file=sys.stderr,
         )
+        return NO_DATABASE
+    return STOPPED
+
+
+async def _channel(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.cli import channels, workspaces
+
+    try:
+        if options.action == "set":
+            default = channels.channel_default(options.model, options.topic)
+            channel = channels.channel_id(options.channel)
+            lines = channels.set_default(settings, options.team, channel, default)
+        elif options.action == "unset":
+            lines = channels.unset(settings, options.team, channels.channel_id(options.channel))
+        else:
+            lines = channels.list_all(settings, options.team)
+        async for line in lines:
+            print(line, flush=True)
+    except workspaces.Refused as error:
+        print(error, file=sys.stderr)
+        return BROKEN
+    except StoreUnavailable as error:
+        print(f"DATABASE_URL can't be used: {error}.", file=sys.stderr)
         return NO_DATABASE
     return STOPPED
 
@@ -193,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"omni-job-bot {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="{check,backup,restore,workspace,demo}")
+    commands = parser.add_subparsers(dest="command", metavar="{check,backup,restore,workspace,channel,demo}")
     commands.add_parser("check", help="test the tokens, Omni and the database, and print what to fix")
     for name, what in (
         ("backup", "copy the SQLite database, also while the bot runs"),
@@ -201,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=what).add_argument("file", type=Path, metavar="FILE", help="the copy")
     _add_workspace_parser(commands.add_parser("workspace", help="assign an Omni to each Slack workspace"))
+    _add_channel_parser(commands.add_parser("channel", help="give channels a model and topic of their own"))
     demo = commands.add_parser(
         "demo", help="run the whole bot with a simulated Slack and Omni; needs no account"
     )
@@ -230,6 +256,19 @@ def _add_workspace_parser(parser: argparse.ArgumentParser) -> None:
     remove = actions.add_parser("remove", help="remove a workspace's Omni")
     remove.add_argument("team", help="the workspace's id")
     actions.add_parser("encrypt", help="re-encrypt all stored tokens with the first key of ENCRYPTION_KEY")
+
+
+def _add_channel_parser(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{set,unset,list}")
+    default = actions.add_parser("set", help="set or replace a channel's model and topic; the bot may run")
+    default.add_argument("channel", help="the channel's id, such as C0123ABCD")
+    default.add_argument("--model", required=True, metavar="UUID", help="the Omni model")
+    default.add_argument("--topic", metavar="NAME", help="the topic; without it, Omni chooses")
+    unset = actions.add_parser("unset", help="delete a channel's model and topic")
+    unset.add_argument("channel", help="the channel's id")
+    listing = actions.add_parser("list", help="list the channels with a model of their own")
+    for action in (default, unset, listing):
+        action.add_argument("--team", metavar="ID", help="the workspace's id, if the bot serves several")
 
 
 if __name__ == "__main__":

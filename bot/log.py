@@ -191,6 +191,7 @@ class Act(StrEnum):
     RATE = "rate"
     SHARE = "share"
     REMOVE = "remove"
+    SET_DEFAULT = "set channel default"
     USE = "use"
     """Any use of the bot, by a user who may not use it."""
 

@@ -71,6 +71,24 @@ class BotProcess:
         )
         self._watcher = asyncio.create_task(self._watch(self._process))
 
+    async def run_beside(self, *arguments: str) -> int:
+        """Run another command of the program while it lives, with the same environment. Returns its exit code."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            *arguments,
+            env=self._environment,
+            cwd=self._folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+
     def is_up(self) -> None:
         """Note that it is at work: it has connected."""
         if self.state == "starting":

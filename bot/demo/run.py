@@ -40,7 +40,6 @@ _OURS = (
     "ADMIN_",
     "ALLOW",
     "ANSWERS",
-    "CHANNEL_",
     "LINK_ONLY_",
     "ASK_AS",
     "CHART_",
@@ -66,6 +65,8 @@ class Stage:
 
     scene: Scene
     page: Page
+    second_model: str
+    """Id of the second of Omni's models."""
 
 
 @asynccontextmanager
@@ -89,13 +90,12 @@ async def raised(
             slack.workspace.files.processing_seconds = _PROCESSING_SECONDS
             program = Program()
             own = _environment(omni, slack, folder) | dict(program.environment)
-            own["CHANNEL_MODELS"] = f"{slack.workspace.channel('sales').id}:{support}:tickets"
             # It runs in the temporary folder, so that it doesn't read the user's .env.
             bot = BotProcess(command, own | dict(environment or {}), folder)
             scene = Scene(omni, slack, bot, program)
             try:
                 async with Page(scene, port) as page:
-                    yield Stage(scene, page)
+                    yield Stage(scene, page, support)
             finally:
                 await scene.close()
                 await scene.bot.stop(grace_seconds=_GRACE_SECONDS)
@@ -136,17 +136,23 @@ async def _play(stage: Stage, story: Story, *, open_browser: bool, opening: bool
     with scene.events() as events:
         if open_browser:
             scene.in_background(asyncio.to_thread(_open, stage.page.url))
-        scene.in_background(_opening(scene) if opening else scene.start_bot())
+        scene.in_background(_opening(stage) if opening else scene.start_bot())
         while True:
             story.tell(await events.get())
 
 
-async def _opening(scene: Scene) -> None:
-    """Ada asks for a quick job, so that there is something to see without touching anything."""
+async def _opening(stage: Stage) -> None:
+    """Ada asks for a quick job, so that there is something to see without touching anything. #sales gets a model of its
+    own, as an operator would give it one."""
+    scene = stage.scene
     await scene.start_bot()
     if scene.bot.state == "running":
         workspace = scene.slack.workspace
         await scene.try_sample("quick", workspace.user("ada").id, workspace.channel("data-team").id)
+        sales = workspace.channel("sales").id
+        await scene.bot.run_beside(
+            "channel", "set", sales, "--model", stage.second_model, "--topic", "tickets"
+        )
 
 
 def _curl(scene: Scene) -> str:
@@ -176,6 +182,7 @@ def _environment(omni: SimulatedOmni, slack: SimulatedSlack, folder: Path) -> di
         "NOTIFY_AFTER_SECONDS": "30",
         "LINK_ONLY_CHANNELS": slack.workspace.channel(LINK_ONLY).id,
         "FEEDBACK_CHANNEL": slack.workspace.channel(FEEDBACK).id,
+        "ADMIN_USERS": slack.workspace.user("grace").id,
         # One visitor tries all samples.
         "MAX_LOOKUPS_PER_MINUTE": "60",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),

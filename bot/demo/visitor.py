@@ -144,7 +144,7 @@ FEEDBACK = "feedback"
 
 PEOPLE = {
     "ada": "",
-    "grace": "",
+    "grace": "a bot admin",
     "linus": "unknown in Omni",
     "marie": "a guest of the workspace",
     "edsger": "of another company",

@@ -79,6 +79,10 @@ class Authorization(Protocol):
         """Return the Omni user in whose name the user asks; None: the owner of the API key. Raises OmniError."""
         ...
 
+    def is_admin(self, user: UserId) -> bool:
+        """Return whether the user is one of the operator's admins."""
+        ...
+
     def can_manage(self, user: UserId, card: Card) -> bool:
         """Return whether the user may cancel or retry the job of a card.
 
@@ -97,7 +101,7 @@ class AccessPolicy:
     teams: frozenset[TeamId] = field(default=frozenset())
     """Workspaces whose users may use the bot. The bot's own must be listed too."""
     admins: frozenset[UserId] = field(default=frozenset())
-    """Users who may use the bot everywhere, and see, cancel and retry every job."""
+    """Users who may use the bot everywhere, see, cancel and retry every job, and choose the model of a channel."""
     allow_guests: bool = False
     allow_shared_channels: bool = False
     """Whether answers may be posted in shared channels."""

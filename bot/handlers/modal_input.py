@@ -18,6 +18,7 @@ from bot.domain import (
 from bot.rendering import (
     CHANNEL,
     CHOOSE_MODEL,
+    FOR_CHANNEL,
     JOB,
     MODEL,
     PRIVATELY,
@@ -41,6 +42,8 @@ class QuestionInput:
     private: bool
     channel: ChannelRef | None
     """The channel in which the modal was opened, if any."""
+    for_channel: bool = False
+    """Whether the model and topic become the channel's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,12 @@ class ShareInput:
 
 def question(view: View) -> QuestionInput:
     """Parse the input of `modals.ask`. Raises InvalidInput."""
+    model = chosen_model(view)
     return QuestionInput(
         prompt=_prompt(view),
-        model=chosen_model(view),
-        topic=_option(view, TOPIC, TOPIC),
+        model=model,
+        topic=_topic(view, model),
+        for_channel=bool((_values(view, FOR_CHANNEL).get(FOR_CHANNEL) or {}).get("selected_options")),
         private=_option(view, WHERE, WHERE) == PRIVATELY,
         channel=channel_of(view),
     )
@@ -181,6 +186,13 @@ def _option(view: View, block: str, action: str) -> str | None:
     chosen = (_values(view, block).get(action) or {}).get("selected_option") or {}
     value = chosen.get("value")
     return value if isinstance(value, str) and value else None
+
+
+def _topic(view: View, model: ModelId | None) -> str | None:
+    """Return the chosen topic. One of another model may still be shown if the model was changed just before."""
+    block = f"{TOPIC} {model}" if model else TOPIC
+    values = (view.get("state") or {}).get("values") or {}
+    return _option({"state": {"values": {TOPIC: values.get(block) or {}}}}, TOPIC, TOPIC)
 
 
 def _prompt(view: View) -> str:

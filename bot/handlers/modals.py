@@ -189,7 +189,14 @@ class ModalHandlers:
         if (entered := await parsed(ack, view, modal_input.question)) is None:
             return
         user, channel = user_of(body), entered.channel or ChannelRef(self._team, NOWHERE)
-        request = AskRequest(entered.prompt, entered.model, entered.topic, entered.private, _trigger(body))
+        request = AskRequest(
+            entered.prompt,
+            entered.model,
+            entered.topic,
+            for_channel=entered.for_channel,
+            private=entered.private,
+            request_id=_trigger(body),
+        )
         asking = self._ask_service.ask(request, channel, user)
         reply = self._interactions.ephemeral_reply(channel, user)
         await self.submit(ack, body, asking, reply, modals.QUESTION)
@@ -235,7 +242,7 @@ class ModalHandlers:
             await self._update(opened, modals.refused(error.reply))
             return None
         choices = await self._models.choices(channel, user)
-        await self._update(opened, modals.ask(here, choices))
+        await self._update(opened, modals.ask(here, choices, is_admin=self._authorization.is_admin(user)))
         return None
 
     async def open(self, trigger: str, view: modals.View) -> str | None:
@@ -270,7 +277,8 @@ class ModalHandlers:
             choices = await self._models.choices(where, user, modal_input.chosen_model(view))
         except Refused as error:
             choices = ModelOptions(trouble=error.reply)  # this keeps the input
-        await self._update(str(view.get("id") or ""), modals.ask(channel, choices))
+        redrawn = modals.ask(channel, choices, is_admin=self._authorization.is_admin(user))
+        await self._update(str(view.get("id") or ""), redrawn)
         return None
 
     async def _update(self, opened: str, view: modals.View) -> None:

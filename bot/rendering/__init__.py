@@ -23,6 +23,7 @@ from bot.rendering.home_tab import CHOOSE_NOTIFY, MOST_FINISHED, MOST_RUNNING, F
 from bot.rendering.modals import (
     CHANNEL,
     CHOOSE_MODEL,
+    FOR_CHANNEL,
     JOB,
     MODEL,
     PRIVATELY,

@@ -47,6 +47,14 @@ def usage() -> str:
     return f"Type a question after `{COMMAND}`. To choose a model and a topic, type the command alone."
 
 
+def no_channel_default() -> str:
+    """The user may not choose the model for everyone in this channel, as by a form that is out of date."""
+    return (
+        "Only a bot admin can choose the model for everyone's questions in this channel, so I asked nothing. "
+        f"Type `{COMMAND}` to ask."
+    )
+
+
 def no_model() -> str:
     """Neither the user nor the operator has chosen a model."""
     return (

@@ -27,7 +27,7 @@ REMOVE = "remove"
 CHOOSE_MODEL = "choose_model"
 """The action id of the model menu. Each model has its own topics."""
 QUESTION, MODEL, TOPIC, WHERE, JOB, CHANNEL = "question", "model", "topic", "where", "job", "channel"
-REASON = "reason"
+REASON, FOR_CHANNEL = "reason", "for_channel"
 """The block ids of the inputs."""
 
 LONGEST_QUESTION = 3_000
@@ -60,14 +60,18 @@ class ModelOptions:
     """Why there is nothing to choose from, as mrkdwn."""
 
 
-def ask(channel: ChannelRef | None, choices: ModelOptions, *, prompt: str = "") -> View:
+def ask(
+    channel: ChannelRef | None, choices: ModelOptions, *, prompt: str = "", is_admin: bool = False
+) -> View:
     """Render the modal for asking a question.
 
     Args:
         channel: where the card can go; None: only to the user's direct messages.
         choices: the models, and the topics of the preselected one.
         prompt: the initial question.
+        is_admin: the user may choose the model for everyone in the channel.
     """
+    is_in_channel = channel is not None and not is_direct(channel)
     blocks = [_question("What do you want to know?", prompt)]
     if choices.trouble:
         blocks.append(_context(choices.trouble))
@@ -78,7 +82,9 @@ def ask(channel: ChannelRef | None, choices: ModelOptions, *, prompt: str = "") 
         if len(choices.models) > MOST_OPTIONS:
             blocks.append(_context(f"Showing the first {MOST_OPTIONS} of {len(choices.models)} models."))
         blocks += _topics(choices)
-    if channel is not None and not is_direct(channel):
+        if is_admin and is_in_channel:
+            blocks.append(_for_channel())
+    if is_in_channel:
         blocks.append(_where())
     return _view(ASK, "Ask Omni", "Ask", blocks, _channel_metadata(channel))
 
@@ -209,6 +215,12 @@ def _topics(choices: ModelOptions) -> list[Block]:
     # The block id changes with the model, so that Slack drops a chosen topic of another model.
     block = f"{TOPIC} {choices.model}" if choices.model else TOPIC
     return [{**_input(block, "Topic", element), "optional": True}]
+
+
+def _for_channel() -> Block:
+    everyone = _option("Use this model and topic for everyone's questions in this channel", FOR_CHANNEL)
+    element = {"type": "checkboxes", "action_id": FOR_CHANNEL, "options": [everyone]}
+    return {**_input(FOR_CHANNEL, "For this channel", element), "optional": True}
 
 
 def _where() -> Block:

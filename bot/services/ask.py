@@ -1,6 +1,6 @@
 """Ask Omni a question, ask a follow-up to an answer, or retry a question."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,6 @@ from bot.domain import (
     Card,
     CardId,
     ChannelDefault,
-    ChannelId,
     ChannelRef,
     ContentPolicy,
     Conversation,
@@ -31,9 +30,10 @@ from bot.domain import (
     Refused,
     StoreUnavailable,
     UserId,
+    is_direct,
     question_id,
 )
-from bot.domain.ports import CardRepository, OmniJobs, QuestionRepository
+from bot.domain.ports import CardRepository, ChannelDefaultRepository, OmniJobs, QuestionRepository
 from bot.log import Act, audit, bind_job
 from bot.rendering import answer_replies, ask_replies, replies
 from bot.services.intents import Intents, Response, SavedRequest
@@ -51,7 +51,7 @@ class AskRequest:
 
     prompt: str = field(repr=False)
     model: ModelId | None = None
-    """None: the model that the user chose last, or else the operator's."""
+    """None: the channel's, or else the one that the user chose last, or else the operator's."""
     topic: str | None = None
     private: bool = False
     """Whether the card goes to the user's direct messages."""
@@ -59,6 +59,8 @@ class AskRequest:
     """Slack's trigger id, or the ts of the message. The question is asked once, however often Slack delivers it."""
     thread: MessageTs | None = None
     """The thread of the channel in which the card becomes a reply."""
+    for_channel: bool = False
+    """Whether the model and topic become the channel's default. Only admins may do that."""
 
 
 class AskService:
@@ -78,9 +80,9 @@ class AskService:
         submitter: QuestionSubmitter,
         now: Callable[[], datetime],
         default_model: ModelId | None,
-        channel_defaults: Mapping[ChannelId, ChannelDefault],
+        channel_defaults: ChannelDefaultRepository,
     ) -> None:
-        """`default_model`: used until a user has chosen a model. `channel_defaults`: used there in any case."""
+        """`default_model`: used if neither the channel has a default nor the user has chosen a model."""
         self._omni = omni
         self._cards = cards
         self._questions = questions
@@ -168,6 +170,8 @@ class AskService:
         channel = await self._targets.resolve(pending.channel, user)
         await self._authorization.check(user, channel, new="question")
         prompt = _checked_prompt(request.prompt)
+        if request.for_channel:
+            await self._set_default(request, channel, user)
         model, topic = await self._model_for(request, channel, user)
         as_user = await self._authorization.omni_user_for(user)
         target = await self._targets.choose(channel, user, private=request.private)
@@ -184,13 +188,25 @@ class AskService:
             ),
         )
 
+    async def _set_default(self, request: AskRequest, channel: ChannelRef, user: UserId) -> None:
+        """Store the channel's default. The form may be forged or older than the user's rights. Raises Refused and
+        StoreUnavailable."""
+        if request.model is None or is_direct(channel) or not self._authorization.is_admin(user):
+            audit(Act.SET_DEFAULT, user, channel, "refused")
+            raise Refused(ask_replies.no_channel_default())
+        default = ChannelDefault(request.model, request.topic)
+        await self._channel_defaults.put(channel.id, default, self._now())
+        audit(Act.SET_DEFAULT, user, channel, "set")
+
     async def _model_for(
         self, request: AskRequest, channel: ChannelRef, user: UserId
     ) -> tuple[ModelId, str | None]:
         """Return the model to ask and the topic, if one is chosen. Raises Refused and StoreUnavailable."""
-        if request.model is None and (default := self._channel_defaults.get(channel.id)) is not None:
+        if request.model is not None:
+            return request.model, request.topic
+        if (default := await self._channel_defaults.get(channel.id)) is not None:
             return default.model, request.topic or default.topic
-        model = request.model or await self._questions.last_model(channel.team, user) or self._default_model
+        model = await self._questions.last_model(channel.team, user) or self._default_model
         if model is None:
             raise Refused(ask_replies.no_model())
         return model, request.topic

@@ -142,6 +142,10 @@ class PolicyAuthorization:
             raise Refused(replies.no_omni_user())
         return found
 
+    def is_admin(self, user: UserId) -> bool:
+        """See `Authorization.is_admin`."""
+        return user in self._policy.admins
+
     def can_manage(self, user: UserId, card: Card) -> bool:
         """See `Authorization.can_manage`."""
         return self._policy.can_manage(user, card)

@@ -1,6 +1,6 @@
 """The Omni models and topics that users can choose from, cached."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -8,7 +8,6 @@ import structlog
 from bot.domain import (
     AskRefused,
     ChannelDefault,
-    ChannelId,
     ChannelRef,
     KeyRefused,
     Model,
@@ -19,7 +18,7 @@ from bot.domain import (
     TeamId,
     UserId,
 )
-from bot.domain.ports import OmniQuestions, QuestionRepository
+from bot.domain.ports import ChannelDefaultRepository, OmniQuestions, QuestionRepository
 from bot.rendering import ModelOptions, replies
 from bot.tasks import RecentKeys
 
@@ -40,7 +39,7 @@ class ModelCatalog:
         questions: QuestionRepository,
         now: Callable[[], datetime],
         default_model: ModelId | None,
-        channel_defaults: Mapping[ChannelId, ChannelDefault],
+        channel_defaults: ChannelDefaultRepository,
     ) -> None:
         """`default_model`: preselected for users who have not chosen a model yet. `channel_defaults`: preselected there
         for all users."""
@@ -55,7 +54,7 @@ class ModelCatalog:
     async def choices(self, channel: ChannelRef, user: UserId, model: ModelId | None = None) -> ModelOptions:
         """Return the options of a user in a channel. `model`: the model to preselect; None: the channel's, or else the
         one that the user chose last."""
-        default = self._channel_defaults.get(channel.id)
+        default = await self._channel_default(channel)
         try:
             models = await self._all_models()
             known = {each.id for each in models}
@@ -71,6 +70,13 @@ class ModelCatalog:
             return ModelOptions(trouble=replies.storage_down())
         topic = default.topic if default is not None and default.model == chosen else None
         return ModelOptions(models, chosen if chosen in known else None, topics, topic)
+
+    async def _channel_default(self, channel: ChannelRef) -> ChannelDefault | None:
+        try:
+            return await self._channel_defaults.get(channel.id)
+        except StoreUnavailable as error:
+            log.warning("channel default not read", reason=str(error))
+            return None
 
     async def _last_model(self, team: TeamId, user: UserId) -> ModelId | None:
         try:

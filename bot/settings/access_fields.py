@@ -11,7 +11,6 @@ from bot.settings.values import (
     ApiToken,
     AppToken,
     BotToken,
-    ChannelDefaults,
     ChannelIds,
     ClientId,
     ClientSecret,
@@ -144,19 +143,6 @@ class AccessFields(BaseSettings):
             where="Omni, the model's address",
         ),
     ] = None
-    channel_models: Annotated[
-        ChannelDefaults,
-        SettingDoc(
-            "Omni",
-            "The model, and optionally the topic, of questions asked in a channel: entries like `C0123ABCD:model-id` "
-            "or `C0123ABCD:model-id:topic`, separated by commas. It takes precedence over the model that the user "
-            "chose last, and not over one chosen in the form",
-            "entries of a channel's id, a model's id and optionally a topic, such as "
-            "C0123ABCD:770e8400-e29b-41d4-a716-446655440002:orders, separated by commas, or leave it out",
-            unset="empty: the same in all channels",
-            where="Slack, the channel's details; Omni, the model's address",
-        ),
-    ] = {}
     access: Annotated[
         Literal["workspace", "owner"],
         ANY_CASE,

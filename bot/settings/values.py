@@ -15,7 +15,7 @@ from pydantic_settings import NoDecode
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bot.domain import ChannelDefault, ChannelId, ModelId, TeamId, UserId
+from bot.domain import ChannelId, ModelId, TeamId, UserId
 from bot.encryption import EncryptionKeys
 
 SHORTEST_TOKEN = 16
@@ -189,23 +189,6 @@ def _required_with_client_id(value: _Value, info: ValidationInfo) -> _Value:
     return value
 
 
-def _channel_defaults(value: object) -> object:
-    """Read `C0123ABCD:model` or `C0123ABCD:model:topic`, several of them separated by commas."""
-    if not isinstance(value, str):
-        return value
-    defaults: dict[ChannelId, ChannelDefault] = {}
-    for entry in filter(None, re.split(r"[\s,]+", value)):
-        channel, model, topic = [*entry.split(":", 2), "", ""][:3]
-        if not (re.fullmatch(r"[CG][A-Z0-9]+", channel) and is_uuid(model)):
-            raise ValueError(
-                "holds an entry that is not a channel's id and a model's UUID with a colon between them"
-            )
-        if channel in defaults:
-            raise ValueError("names a channel twice")
-        defaults[ChannelId(channel)] = ChannelDefault(ModelId(model.lower()), topic or None)
-    return defaults
-
-
 def _ids(initials: str) -> BeforeValidator:
     """Split a list of Slack ids. A typo must not lock a user out, or let one in, unnoticed."""
 
@@ -246,7 +229,6 @@ OmniUrl = Annotated[str, AfterValidator(omni_address)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 OmniModelId = Annotated[ModelId, AfterValidator(_model_id)]
-ChannelDefaults = Annotated[dict[ChannelId, ChannelDefault], NoDecode, BeforeValidator(_channel_defaults)]
 FeedbackChannel = Annotated[ChannelId, AfterValidator(_channel_id)]
 ChannelIds = Annotated[frozenset[ChannelId], NoDecode, _ids("CG")]
 UserIds = Annotated[frozenset[UserId], NoDecode, _ids("UW")]

@@ -2,6 +2,7 @@
 
 from bot.storage.backup import back_up, restore
 from bot.storage.cards import SqlCardRepository
+from bot.storage.channel_defaults import SqlChannelDefaultRepository
 from bot.storage.database import Database, shown, sqlite_path
 from bot.storage.durations import SqlJobDurationRepository
 from bot.storage.installations import (

@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from bot.domain import DatabaseInUse, StoreUnavailable
-from bot.storage.migrations import bring_up_to_date
+from bot.storage.migrations import bring_up_to_date, require_current
 
 CONNECTIONS = 4
 """How many connections to PostgreSQL a process keeps for its tables; the smallest plans allow 20 in all."""
@@ -66,6 +66,33 @@ class Database:
         database = cls(*(_sqlite(address) if is_file else (_postgresql(address), None)))
         try:
             await database._bring_up_to_date()
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    @classmethod
+    async def join(cls, url: str) -> "Database":
+        """Open the database beside the bot that has it, for short transactions on rows that no tracker owns.
+
+        Takes no lock and changes no tables: SQLite lets several processes write in turn.
+
+        Raises:
+            DatabaseTooNew: its tables are of a later version.
+            StoreUnavailable: as `open`; also if no bot of this version has opened it yet.
+        """
+        address = make_url(url)
+        path = sqlite_path(address)
+        if path is not None and not path.exists():
+            raise StoreUnavailable(f"No such file: {path}. Start the bot first")
+        is_file = address.get_backend_name() == "sqlite"
+        database = cls(_sqlite_engine(address) if is_file else _postgresql(address), None, path)
+        try:
+            async with database.engine.begin() as connection:
+                await connection.run_sync(require_current)
+        except SQLAlchemyError as error:
+            await database.close()
+            raise StoreUnavailable(reason(error)) from error
         except BaseException:
             await database.close()
             raise
@@ -132,9 +159,7 @@ def _sqlite(url: URL) -> tuple[AsyncEngine, IO[str] | None, Path | None]:
     path = sqlite_path(url)
     # Beside the file itself, wherever a symlink to it is.
     lock = lock_beside(path.resolve()) if path else None
-    engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=CONNECTION_WITHIN_SECONDS)
-    event.listen(engine.sync_engine, "connect", prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", begin_sqlite)
+    engine = _sqlite_engine(url)
     if path and lock:
         try:
             _make_sure_of(path)
@@ -142,6 +167,13 @@ def _sqlite(url: URL) -> tuple[AsyncEngine, IO[str] | None, Path | None]:
             lock.close()
             raise
     return engine, lock, path
+
+
+def _sqlite_engine(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=CONNECTION_WITHIN_SECONDS)
+    event.listen(engine.sync_engine, "connect", prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", begin_sqlite)
+    return engine
 
 
 def sqlite_path(url: str | URL) -> Path | None:

@@ -11,7 +11,14 @@ from sqlalchemy import Connection, Dialect, String, delete, func, insert, select
 from sqlalchemy.types import TypeDecorator
 
 from bot.encryption import EncryptionKeys
-from bot.storage.tables import cards, preferences, questions, slack_bots, slack_oauth_states
+from bot.storage.tables import (
+    cards,
+    channel_defaults,
+    preferences,
+    questions,
+    slack_bots,
+    slack_oauth_states,
+)
 from bot.storage.transactions import Transactions, transactional
 
 BEGUN_FOR_SECONDS = 600
@@ -98,11 +105,10 @@ async def delete_uninstalled(transactions: Transactions, before: datetime) -> in
     old_cards = delete(cards).where(cards.c.team.not_in(installed), latest < before)
     old_questions = delete(questions).where(questions.c.team.not_in(installed), questions.c.asked_at < before)
 
-    choices = preferences.c
-    old_choices = delete(preferences).where(choices.team.not_in(installed), choices.changed_at < before)
-
     def delete_old(connection: Connection) -> int:
-        connection.execute(old_choices)
+        for choices in (preferences, channel_defaults):
+            old = choices.c.team.not_in(installed), choices.c.changed_at < before
+            connection.execute(delete(choices).where(*old))
         connection.execute(old_questions)
         return connection.execute(old_cards).rowcount
 

@@ -4,7 +4,7 @@ from itertools import chain
 
 from sqlalchemy import Connection, insert, inspect, select, text, update
 
-from bot.domain import DatabaseTooNew
+from bot.domain import DatabaseTooNew, StoreUnavailable
 from bot.storage.tables import metadata, schema_version
 
 _INSTALLATION = (
@@ -105,6 +105,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("ALTER TABLE watches ADD COLUMN shared_by VARCHAR(32)",),
     # Version 15: answers that were removed.
     ("ALTER TABLE watches ADD COLUMN removed_by VARCHAR(32)",),
+    (  # Version 16: the model and topic of each channel.
+        (
+            "CREATE TABLE channel_defaults (team VARCHAR(32) NOT NULL, channel VARCHAR(32) NOT NULL, "
+            "model VARCHAR(36) NOT NULL, topic VARCHAR(150), changed_at FLOAT NOT NULL, PRIMARY KEY (team, channel))"
+        ),
+    ),
 )
 """The statements from each version to the next, beginning with version 1. `{number}` is a column that counts.
 
@@ -122,9 +128,7 @@ def bring_up_to_date(connection: Connection) -> None:
     """
     version = _version(connection)
     if version is not None and version > SCHEMA_VERSION:
-        raise DatabaseTooNew(
-            f"its tables have version {version} and this bot knows {SCHEMA_VERSION}: run the newer bot"
-        )
+        raise _too_new(version)
     if version is None:
         metadata.create_all(connection)
         connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
@@ -133,6 +137,26 @@ def bring_up_to_date(connection: Connection) -> None:
         for statement in chain.from_iterable(STEPS[version - 1 :]):
             connection.execute(text(statement.replace("{number}", number)))
         connection.execute(update(schema_version).values(version=SCHEMA_VERSION))
+
+
+def require_current(connection: Connection) -> None:
+    """Check that the tables are of this version.
+
+    Raises:
+        DatabaseTooNew: they are of a later version.
+        StoreUnavailable: there are none, or they are older.
+    """
+    version = _version(connection)
+    if version is not None and version > SCHEMA_VERSION:
+        raise _too_new(version)
+    if version != SCHEMA_VERSION:
+        raise StoreUnavailable("its tables are missing or of an earlier version: start the bot first")
+
+
+def _too_new(version: int) -> DatabaseTooNew:
+    return DatabaseTooNew(
+        f"its tables have version {version} and this bot knows {SCHEMA_VERSION}: run the newer bot"
+    )
 
 
 def _version(connection: Connection) -> int | None:

@@ -202,6 +202,17 @@ preferences = Table(
 )
 """When a user wants to be notified, see `Notify`. Users without a row have the default."""
 
+channel_defaults = Table(
+    "channel_defaults",
+    metadata,
+    Column("team", String(32), primary_key=True),
+    Column("channel", String(32), primary_key=True),
+    Column("model", String(36), nullable=False),
+    Column("topic", String(150)),
+    Column("changed_at", Time, nullable=False),
+)
+"""The model and topic of channels that have their own, see `ChannelDefault`."""
+
 ratings = Table(
     "ratings",
     metadata,

@@ -22,6 +22,7 @@ from bot.domain import AccessPolicy, Card, ModelId, SlackUser, TeamId, UserId
 from bot.domain.ports import (
     NO_METRICS,
     CardRepository,
+    ChannelDefaultRepository,
     EphemeralReply,
     FailedCardRepository,
     Follow,
@@ -101,6 +102,7 @@ class Ports:
     pending_questions: QuestionRepository
     preferences: PreferenceRepository
     removals: RemovalRepository
+    channel_defaults: ChannelDefaultRepository
     ratings: RatingRepository
     reply_to_response_url: EphemeralReply
     now: Callable[[], datetime]
@@ -287,7 +289,7 @@ def build_components(
         submitter=submitter,
         now=ports.now,
         default_model=policy.default_model,
-        channel_defaults=policy.settings.channel_models,
+        channel_defaults=ports.channel_defaults,
     )
     remove_service = RemoveService(
         messages=ports.messages,
@@ -332,7 +334,7 @@ def build_components(
         questions=ports.pending_questions,
         now=ports.now,
         default_model=policy.default_model,
-        channel_defaults=policy.settings.channel_models,
+        channel_defaults=ports.channel_defaults,
     )
     interactions = InteractionRunner(ports.reply_to_response_url, ports.views, ports.messages)
     command_handlers = CommandHandlers(

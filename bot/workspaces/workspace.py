@@ -25,6 +25,7 @@ from bot.settings import Settings
 from bot.slack import QUIET, WebApiDirectory, WebApiMessages, WebApiViews, reply_to_response_url, slack_client
 from bot.storage import (
     SqlCardRepository,
+    SqlChannelDefaultRepository,
     SqlFailedCardRepository,
     SqlJobDurationRepository,
     SqlPreferenceRepository,
@@ -191,6 +192,7 @@ async def build(resources: SharedResources, credentials: Credentials) -> AsyncIt
             pending_questions=questions,
             preferences=SqlPreferenceRepository(resources.transactions, team),
             removals=SqlRemovalRepository(resources.transactions, team),
+            channel_defaults=SqlChannelDefaultRepository(resources.transactions, team),
             ratings=SqlRatingRepository(resources.transactions),
             reply_to_response_url=partial(reply_to_response_url, resources.session, resources.metrics),
             now=now,

@@ -21,7 +21,7 @@ from bot.domain.errors import OmniError
 from bot.domain.jobs import Conversation, Job, JobId, JobState
 from bot.domain.messages import Message
 from bot.domain.ports.omni import QueuePosition
-from bot.domain.questions import ChannelDefault, ModelId
+from bot.domain.questions import ModelId
 from bot.ratelimit import Rate, RateLimiter
 from bot.services.ask import AskService
 from bot.services.cancel import CancelService
@@ -44,6 +44,7 @@ from tests.support.fakes import (
     FakeAccess,
     FakeAsking,
     FakeCards,
+    FakeChannelDefaults,
     FakeDirectory,
     FakeDurations,
     FakeFailedCards,
@@ -115,7 +116,7 @@ class AskWorld:
         self.directory = FakeDirectory()
         self.removals = FakeRemovals(self.card_repository)
         self.default_model: ModelId | None = DEFAULT
-        self.channel_defaults: dict[ChannelId, ChannelDefault] = {}
+        self.channel_defaults = FakeChannelDefaults()
         self.events = JobEventBus()
 
     @asynccontextmanager

@@ -129,7 +129,7 @@ def empty(url: str) -> None:
         connection.execute(
             "DELETE FROM watches; DELETE FROM asks; DELETE FROM secrets; DELETE FROM budgets; DELETE FROM durations;"
             " DELETE FROM slack_bots; DELETE FROM slack_installations; DELETE FROM slack_oauth_states;"
-            " DELETE FROM workspaces"
+            " DELETE FROM workspaces; DELETE FROM channel_defaults"
         )
 
 

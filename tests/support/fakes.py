@@ -43,7 +43,16 @@ from bot.domain.jobs import Conversation, Job, JobHistory, JobId, JobState
 from bot.domain.messages import FileId, Message, Upload
 from bot.domain.ports.metrics import RequestOutcome
 from bot.domain.ports.omni import QueuePosition
-from bot.domain.questions import Model, ModelId, OmniUserId, PendingQuestion, Question, QuestionId, Submitted
+from bot.domain.questions import (
+    ChannelDefault,
+    Model,
+    ModelId,
+    OmniUserId,
+    PendingQuestion,
+    Question,
+    QuestionId,
+    Submitted,
+)
 from bot.domain.results import JobResult, Rating
 from bot.ratelimit import Rate
 from bot.rendering import replies
@@ -504,6 +513,35 @@ class FakeRatings:
         is_new = self.rows.get((card.id, user)) is not rating
         self.rows[card.id, user] = rating
         return is_new
+
+
+class FakeChannelDefaults:
+    """The models of channels, in memory. Set `error` to make every call fail."""
+
+    def __init__(self) -> None:
+        self.rows: dict[ChannelId, ChannelDefault] = {}
+        self.error: Exception | None = None
+
+    async def get(self, channel: ChannelId) -> ChannelDefault | None:
+        await self._record()
+        return self.rows.get(channel)
+
+    async def put(self, channel: ChannelId, default: ChannelDefault, _at: datetime) -> None:
+        await self._record()
+        self.rows[channel] = default
+
+    async def remove(self, channel: ChannelId) -> bool:
+        await self._record()
+        return self.rows.pop(channel, None) is not None
+
+    async def all(self) -> Mapping[ChannelId, ChannelDefault]:
+        await self._record()
+        return dict(self.rows)
+
+    async def _record(self) -> None:
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
 
 
 class FakePreferences:
@@ -1111,6 +1149,7 @@ class FakeAccess:
         self.hidden: set[UserId] = set()
         self.shared: set[ChannelRef] = set()
         self.limited: dict[UserId, str] = {}
+        self.admins: set[UserId] = set()
         self.idle: set[UserId] = set()
         """Users who may not cancel or retry."""
         self.only_requesters = False
@@ -1140,6 +1179,9 @@ class FakeAccess:
         if isinstance(self.omni_user, Exception):
             raise self.omni_user
         return self.omni_user
+
+    def is_admin(self, user: UserId) -> bool:
+        return user in self.admins
 
     def can_manage(self, user: UserId, card: Card) -> bool:
         return user not in self.idle and (not self.only_requesters or user == card.requester)

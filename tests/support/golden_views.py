@@ -47,6 +47,7 @@ ENDS = (JobState.COMPLETE, JobState.FAILED, JobState.CANCELLED, None)
 VIEWS: dict[str, dict[str, Any]] = {
     "ask_loading": modals.ask(HERE, ModelOptions(is_loading=True), prompt="Top products?"),
     "ask": modals.ask(HERE, CHOICES),
+    "ask_by_admin": modals.ask(HERE, CHOICES, is_admin=True),
     "ask_without_topics": modals.ask(HERE, replace(CHOICES, topics=(), model=WAREHOUSE.id)),
     "ask_without_a_choice": modals.ask(None, ModelOptions((SHOP, WAREHOUSE))),
     "ask_of_many": modals.ask(HERE, ModelOptions(MANY, MANY[-1].id, tuple(f"topic {n}" for n in range(150)))),

@@ -14,7 +14,6 @@ from sqlalchemy.engine import make_url
 from bot.domain.access import AccessPolicy, ContentPolicy
 from bot.domain.cards import ChannelId, TeamId, UserId
 from bot.domain.errors import SettingsError
-from bot.domain.questions import ChannelDefault, ModelId
 from bot.settings import HINTS, Settings, read_settings
 
 SECRETS = {
@@ -160,13 +159,6 @@ MALFORMED = [
     ("METRICS_TOKEN", "secret with spaces in it"),
     ("METRICS_TOKEN", "sécret-0123456789"),
     ("OMNI_MODEL_ID", "secret"),
-    ("CHANNEL_MODELS", "C0123ABCD"),
-    ("CHANNEL_MODELS", "#sales:770e8400-e29b-41d4-a716-446655440002"),
-    ("CHANNEL_MODELS", "C0123ABCD:secret"),
-    (
-        "CHANNEL_MODELS",
-        "C0123ABCD:770e8400-e29b-41d4-a716-446655440002,C0123ABCD:770e8400-e29b-41d4-a716-446655440003",
-    ),
     ("ACCESS", "secret"),
     ("ASK_AS", "secret"),
     ("ANSWERS", "secret"),
@@ -595,13 +587,3 @@ def test_incomplete_omni_is_one_problem(read: Read, missing: str) -> None:
 def test_token_needs_port(read: Read, name: str) -> None:
     (line,) = problems(read, **{name: "0123456789abcdef" * 2})
     assert line.startswith(f"{name} has no effect while PORT is not set") and line.endswith(HINTS[name])
-
-
-def test_channel_models_may_name_a_topic(read: Read) -> None:
-    model = "770E8400-e29b-41d4-a716-446655440002"
-    found = read(CHANNEL_MODELS=f"C0123ABCD:{model}, G0123ABCD:{model}:order_items").channel_models
-    assert found == {
-        "C0123ABCD": ChannelDefault(ModelId(model.lower())),
-        "G0123ABCD": ChannelDefault(ModelId(model.lower()), "order_items"),
-    }
-    assert read().channel_models == {}

@@ -12,6 +12,7 @@ from bot.domain.ports.omni import (
 from bot.domain.ports.slack import EphemeralReply, SlackDirectory, SlackMessages, SlackViews
 from bot.domain.ports.storage import (
     CardRepository,
+    ChannelDefaultRepository,
     FailedCardRepository,
     JobDurationRepository,
     PreferenceRepository,

@@ -8,6 +8,7 @@ from bot.domain.cards import (
     Card,
     CardFailure,
     CardId,
+    ChannelId,
     ChannelRef,
     FencingToken,
     MessageTs,
@@ -18,7 +19,7 @@ from bot.domain.cards import (
     UserId,
 )
 from bot.domain.jobs import JobId, JobState
-from bot.domain.questions import ModelId, PendingQuestion, QuestionId
+from bot.domain.questions import ChannelDefault, ModelId, PendingQuestion, QuestionId
 from bot.domain.results import Rating
 
 
@@ -334,6 +335,26 @@ class PreferenceRepository(Protocol):
 
     async def set_notify(self, user: UserId, choice: Notify, at: datetime) -> None:
         """Store when a user wants to be notified, chosen at that time. May be repeated."""
+        ...
+
+
+class ChannelDefaultRepository(Protocol):
+    """The models and topics that channels of one team have of their own. Every process reads them anew."""
+
+    async def get(self, channel: ChannelId) -> ChannelDefault | None:
+        """Return a channel's default; None: it has none."""
+        ...
+
+    async def put(self, channel: ChannelId, default: ChannelDefault, at: datetime) -> None:
+        """Store a channel's default instead of an earlier one. May be repeated."""
+        ...
+
+    async def remove(self, channel: ChannelId) -> bool:
+        """Delete a channel's default. Returns whether there was one."""
+        ...
+
+    async def all(self) -> Mapping[ChannelId, ChannelDefault]:
+        """Return the defaults of all channels that have one, by channel id."""
         ...
 
 

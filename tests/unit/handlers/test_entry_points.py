@@ -21,7 +21,7 @@ from bot.domain.errors import (
 )
 from bot.domain.ports.omni import OmniQuestions
 from bot.domain.ports.storage import QuestionRepository
-from bot.domain.questions import Model, ModelId
+from bot.domain.questions import ChannelDefault, Model, ModelId
 from bot.domain.references import find_reference, parse_reference
 from bot.handlers import background, modal_input
 from bot.handlers.messages import MessageHandlers
@@ -33,7 +33,7 @@ from bot.services.follow import FollowService
 from bot.services.intents import SavedRequest
 from bot.services.models import ModelCatalog
 from bot.slack.payloads import shown_in
-from tests.support.fakes import JOB, MODEL, FakeAccess, FakeAsking, FakeOmni, a_job, now
+from tests.support.fakes import JOB, MODEL, FakeAccess, FakeAsking, FakeChannelDefaults, FakeOmni, a_job, now
 from tests.support.golden_views import VIEWS
 from tests.support.slack_payloads import ADA, HERE, TEAM, URL, Counter, click, slow_outcome, submitted
 
@@ -70,12 +70,13 @@ class Doors(Counter):
         self.asking = FakeAsking()
         self.questions = FakeQuestions()
         self.omni = FakeOmni(a_job())
+        self.channel_defaults = FakeChannelDefaults()
         self.models = ModelCatalog(
             omni=cast(OmniQuestions, self.asking),
             questions=cast(QuestionRepository, self.questions),
             now=now,
             default_model=None,
-            channel_defaults={},
+            channel_defaults=self.channel_defaults,
         )
         self.modals = ModalHandlers(
             follow_service=cast(FollowService, self.service),
@@ -230,6 +231,37 @@ async def test_last_model_is_preselected_and_models_cached() -> None:
     assert (await doors.models.choices(HERE, ADA)).models, "remembered"
     await asyncio.sleep(301)
     assert (await doors.models.choices(HERE, ADA)).models == []
+
+
+async def test_channels_model_is_preselected_for_everyone() -> None:
+    doors = Doors()
+    doors.questions.last = ModelId("other")
+    doors.channel_defaults.rows[HERE.id] = ChannelDefault(MODEL, "order_items")
+    choices = await doors.models.choices(HERE, ADA)
+    assert (choices.model, choices.topic) == (MODEL, "order_items")
+    doors.channel_defaults.error = StoreUnavailable("down")
+    choices = await doors.models.choices(HERE, ADA)
+    assert choices.models and (choices.model, choices.topic) == (None, None)
+
+
+@pytest.mark.parametrize("is_admin", [True, False])
+async def test_admins_alone_see_the_channels_checkbox(is_admin: bool) -> None:
+    doors = Doors()
+    doors.access.admins = {ADA} if is_admin else set()
+    await doors.press(doors.modals.on_ask_command, command(""))
+    await doors.press(doors.modals.on_ask_shortcut, interaction(trigger_id="elsewhere"))
+    await doors.interactions.drain()
+    shown = ["for_channel" in str(filled) for _, filled in doors.views.updated]
+    assert sorted(shown) == sorted([is_admin, False]), "a form outside of channels has none"
+
+
+async def test_checked_form_asks_for_the_channel() -> None:
+    doors = Doors()
+    view = submitted(VIEWS["ask_by_admin"], question="Top products?")
+    view["state"]["values"]["for_channel"]["for_channel"]["selected_options"] = [{"value": "for_channel"}]
+    await doors.accept(doors.modals.on_question, interaction(), view)
+    ((_, request, channel, _),) = doors.service.asked
+    assert cast(AskRequest, request).for_channel and channel == modal_input.channel_of(view)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ def test_submitted_input_is_read() -> None:
     assert modal_input.question(view) == QuestionInput("Top products?", WAREHOUSE.id, None, False, HERE)
     view = submitted(VIEWS["ask_without_a_choice"], question="Top products?")
     assert modal_input.question(view) == QuestionInput("Top products?", None, None, False, None)
+    view = submitted(VIEWS["ask"], question="Top products?", model=WAREHOUSE.id, topic="users")
+    assert modal_input.question(view).topic is None, "the topic of another model"
     view = submitted(VIEWS["follow_up"], question="And by region?")
     assert modal_input.follow_up(view) == FollowUpInput(
         "And by region?", CARD.id, HERE, MessageTs("1.1"), MessageTs("1.1")

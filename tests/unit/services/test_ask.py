@@ -210,7 +210,7 @@ async def test_channels_model_precedes_the_last_one(
     chosen: str | None, topic: str | None, asked: tuple[str, str | None]
 ) -> None:
     stage = AskWorld()
-    stage.channel_defaults[HERE.id] = ChannelDefault(ModelId("channel's"), "tickets")
+    stage.channel_defaults.rows[HERE.id] = ChannelDefault(ModelId("channel's"), "tickets")
     earlier = PendingQuestion(
         QuestionId("earlier"), HERE, ADA, START, START, model=ModelId("last"), job=JobId("x")
     )
@@ -218,6 +218,43 @@ async def test_channels_model_precedes_the_last_one(
     async with stage.bot() as services:
         await ask(services, model=ModelId(chosen) if chosen else None, topic=topic)
     assert [(question.model, question.topic) for question in stage.asking.submitted] == [asked]
+
+
+@pytest.mark.parametrize(
+    "user, model, where, is_set",
+    [
+        (ADA, "chosen", HERE, True),
+        (GRACE, "chosen", HERE, False),
+        (ADA, None, HERE, False),
+        (ADA, "chosen", direct(ADA), False),
+    ],
+    ids=["admin", "another user", "no model", "direct messages"],
+)
+async def test_admins_alone_set_a_channels_model(
+    user: UserId, model: str | None, where: ChannelRef, is_set: bool
+) -> None:
+    stage = AskWorld()
+    stage.access.admins = {ADA}
+    chosen = ModelId(model) if model else None
+    request = AskRequest(QUESTION, chosen, "tickets", for_channel=True)
+    async with stage.bot() as desks:
+        with capture_logs() as logs:
+            reply = await desks.ask.ask(request, where, user)
+    audited = [line["outcome"] for line in logs if line.get("act") == "set channel default"]
+    assert audited == ["set" if is_set else "refused"]
+    assert said(reply) == ("" if is_set else ask_replies.no_channel_default())
+    assert stage.channel_defaults.rows == (
+        {HERE.id: ChannelDefault(ModelId("chosen"), "tickets")} if is_set else {}
+    )
+    assert len(stage.asking.submitted) == is_set
+
+
+async def test_question_is_not_asked_where_the_default_is_unknown() -> None:
+    stage = AskWorld()
+    stage.channel_defaults.error = StoreUnavailable("away")
+    async with stage.bot() as desks:
+        reply = await ask(desks)
+    assert said(reply) == replies.storage_down() and stage.asking.submitted == []
 
 
 async def test_question_runs_as_the_users_omni_user() -> None:

@@ -181,7 +181,7 @@ OF_INSTALLATIONS = {"slack_bots", "slack_installations", "slack_oauth_states", "
 async def test_new_database_gets_every_table(path: Path) -> None:
     await (await Database.open(url(path))).close()
     kept = {"schema_version", "watches", "followers", "replies", "asks", "secrets", "budgets", "durations"}
-    assert set(tables(path)) == kept | {"preferences", "ratings"} | OF_INSTALLATIONS
+    assert set(tables(path)) == kept | {"preferences", "channel_defaults", "ratings"} | OF_INSTALLATIONS
     with pytest.raises(sqlite3.IntegrityError):
         execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION})")
 
@@ -258,6 +258,7 @@ def test_no_column_holds_prompts_or_answers() -> None:
         "durations": {"job", "seconds", "ended_at", "team"},
         "preferences": {"team", "user", "notify", "changed_at"},
         "ratings": {"card", "user", "rating", "rated_at"},
+        "channel_defaults": {"team", "channel", "model", "topic", "changed_at"},
     }
 
 

@@ -123,6 +123,7 @@ async def test_migrated_tables_equal_new_ones(old: Opened, tmp_path: Path) -> No
         "budgets",
         "durations",
         "preferences",
+        "channel_defaults",
         "ratings",
         "workspaces",
     }
@@ -255,9 +256,8 @@ async def test_three_processes_migrate_once(new_postgresql: str) -> None:
         connection.execute("DROP TABLE replies")
         connection.execute("DROP TABLE asks")
         connection.execute("DROP TABLE secrets")
-        connection.execute(
-            "DROP TABLE slack_bots, slack_installations, slack_oauth_states, workspaces, preferences, ratings"
-        )
+        connection.execute("DROP TABLE slack_bots, slack_installations, slack_oauth_states, workspaces")
+        connection.execute("DROP TABLE preferences, channel_defaults, ratings")
         connection.execute("UPDATE schema_version SET version = 1")
     await asyncio.gather(*(open_and_close(new_postgresql) for _ in range(3)))
     assert await postgresql_schema(new_postgresql) == fresh
