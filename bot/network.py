@@ -15,7 +15,8 @@ from urllib.request import getproxies_environment
 
 import aiohttp
 import httpx
-from aiohttp_socks import ProxyConnector, ProxyError
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
+from socksio.exceptions import SOCKSError
 
 from bot.domain import SettingsError
 
@@ -44,7 +45,8 @@ def proxy_for(url: str) -> str | None:
 def _proxy(variable: str, value: str) -> str:
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
-        port = parts.port or _DEFAULT_PORTS[parts.scheme]
+        default_port = _DEFAULT_PORTS[parts.scheme]
+        port = parts.port or default_port
     except (ValueError, KeyError):
         parts, port = urlsplit(""), 0
     if not parts.hostname:
@@ -53,15 +55,17 @@ def _proxy(variable: str, value: str) -> str:
             [f"{variable} is not the address of a proxy: set it to http://, https:// or socks5://host:port"]
         )
     login, _, _ = parts.netloc.rpartition("@")
+    if login and ":" not in login:
+        login += ":"  # without it, aiohttp_socks leaves out a user who has no password
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme.replace('5h', '5')}://{login}{'@' if login else ''}{host}:{port}"
 
 
 def _is_direct(host: str, port: int, no_proxy: str) -> bool:
     """Return whether a host needs no proxy: loopback, or named by NO_PROXY, also by a range of addresses."""
-    entries = [entry.strip().lower() for entry in no_proxy.split(",")]
+    entries = no_proxy.lower().replace(",", " ").split()
     for entry in entries:
-        name, _, only_port = entry.lstrip(".").partition(":")
+        name, _, only_port = entry.lstrip("*.").partition(":")
         if name and (host == name or host.endswith(f".{name}")) and only_port in ("", str(port)):
             return True
     if host == "localhost" or "*" in entries:
@@ -70,12 +74,14 @@ def _is_direct(host: str, port: int, no_proxy: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return address.is_loopback or any(address in range_ for range_ in map(_range, entries) if range_)
+    ranges = (_range(entry, port) for entry in entries)
+    return address.is_loopback or any(address in range_ for range_ in ranges if range_)
 
 
-def _range(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+def _range(entry: str, port: int) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Return the addresses that an entry names for this port; None: it names none."""
     try:
-        return ipaddress.ip_network(entry.strip("[]"), strict=False)
+        return ipaddress.ip_network(entry.removesuffix(f"]:{port}").strip("[]"), strict=False)
     except ValueError:
         return None
 
@@ -126,8 +132,8 @@ class Connector(aiohttp.TCPConnector):
         tunnel = _tunnel(proxy)
         try:
             return await tunnel._create_connection(req, traces, timeout)  # noqa: SLF001
-        except (OSError, ProxyError) as error:
-            reason = OSError(None, f"through the proxy {_shown(proxy)}: {error}")
+        except (OSError, ProxyError, ProxyConnectionError, ProxyTimeoutError) as error:
+            reason = OSError(None, f"through the proxy {_shown(proxy)}: {error or type(error).__name__}")
             raise aiohttp.ClientProxyConnectionError(req.connection_key, reason) from error
         finally:
             await tunnel.close()
@@ -147,10 +153,19 @@ def _shown(proxy: str) -> str:
     return proxy.rpartition("@")[2].rpartition("/")[2]
 
 
+class _Transport(httpx.AsyncHTTPTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See the base class, which lets an error of the library for SOCKS through."""
+        try:
+            return await super().handle_async_request(request)
+        except SOCKSError as error:
+            raise httpx.ProxyError(str(error), request=request) from error
+
+
 def httpx_transport(url: str, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
     """Return the transport of an httpx client for a URL. Raises SettingsError."""
     proxy = proxy_for(url)
-    return httpx.AsyncHTTPTransport(
+    return _Transport(
         verify=tls(),
         limits=limits,
         trust_env=False,

@@ -76,6 +76,13 @@ async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     return None
 
 
+async def answer_in_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str | None:
+    """An HTTP proxy to which the greeting of SOCKS is a bad request."""
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    return None
+
+
 async def socks5(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str | None:
     """CONNECT of a SOCKS proxy to a name. Source: RFC 1928 and 1929."""
     _, methods = await reader.readexactly(2)

@@ -1,7 +1,9 @@
 """Each connection uses the proxy and the certificates that the environment names."""
 
+import gc
 import os
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from bot.omni.http import NotSent
 from bot.slack.messages import identify, send_bytes, slack_client, slack_session
 from bot.slack.views import reply_to_response_url
 from tests.support import proxies
+from tests.support.network import a_free_port
 from tests.support.proxies import Proxy, Shake
 
 API = "https://slack.com/api/"
@@ -46,6 +49,7 @@ def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"HTTPS_PROXY": "http://proxy:3128"}, "wss://wss-primary.slack.com/link", "http://proxy:3128"),
         ({"HTTPS_PROXY": "proxy:3128"}, API, "http://proxy:3128"),
         ({"HTTPS_PROXY": "http://ada:p%40ss@proxy:3128"}, API, "http://ada:p%40ss@proxy:3128"),
+        ({"HTTPS_PROXY": "http://ada@proxy:3128"}, API, "http://ada:@proxy:3128"),
         ({"HTTPS_PROXY": "http://proxy"}, API, "http://proxy:80"),
         ({"HTTPS_PROXY": "https://proxy"}, API, "https://proxy:443"),
         ({"HTTPS_PROXY": "http://[fd00::1]:3128"}, API, "http://[fd00::1]:3128"),
@@ -76,11 +80,16 @@ def test_proxy_follows_environment(
         ("slack.com:80", "https://slack.com:443/", False),
         ("*", API, True),
         ("omni.internal, slack.com", API, True),
+        ("omni.internal slack.com", API, True),
+        ("*.slack.com", API, True),
+        ("*.slack.com", "https://notslack.com/", False),
         ("localhost,::1/128", API, False),
         ("localhost,::1/128", "https://[::1]/", True),
         ("fd00::/8", "https://[fd12:3456::1]/", True),
         ("fd00::/8", "https://[fe80::1]/", False),
         ("[fd12::1]", "https://[fd12::1]/", True),
+        ("[fd12::1]:443", "https://[fd12::1]/", True),
+        ("[fd12::1]:80", "https://[fd12::1]/", False),
         ("10.0.0.0/8", "https://10.1.2.3/", True),
         ("10.0.0.0/8", "https://11.1.2.3/", False),
         ("10.1.2.3", "https://10.1.2.3:8443/", True),
@@ -100,7 +109,11 @@ def test_no_proxy_and_loopback_are_direct(
 
 
 @pytest.mark.parametrize(
-    "value", ["ftp://proxy", "socks4://proxy", "http://", "http://proxy:port", "http://:1"]
+    "value",
+    [
+        *("ftp://proxy", "socks4://proxy", "ftp://proxy:21", "socks4://proxy:1080"),
+        *("http://", "http://proxy:port", "http://:1"),
+    ],
 )
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
 def test_unusable_proxy_gives_one_line(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +261,41 @@ async def test_refusing_proxy_means_nothing_was_sent(
         assert "403" in reason
         assert "secret" not in reason
         assert there.asked == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1", "socks5://127.0.0.1", "http://proxy.invalid"])
+async def test_unreachable_proxy_means_nothing_was_sent(
+    proxy: str,
+    kind: Callable[[World, aiohttp.ClientSession], Awaitable[None]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world("http", proxies.connect, tmp_path, monkeypatch) as there, slack_session() as session:
+        monkeypatch.setenv("HTTPS_PROXY", f"{proxy}:{a_free_port()}")
+        with pytest.raises((SlackUnreachable, NotSent, aiohttp.ClientConnectorError)):
+            await kind(there, session)
+        assert there.asked == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_http_proxy_named_as_socks_means_nothing_was_sent(
+    kind: Callable[[World, aiohttp.ClientSession], Awaitable[None]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with (
+        world("socks5", proxies.answer_in_http, tmp_path, monkeypatch) as there,
+        slack_session() as session,
+    ):
+        with pytest.raises((SlackUnreachable, NotSent, aiohttp.ClientConnectorError)):
+            await kind(there, session)
+        assert there.asked == []
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # httpcore leaves its socket to the garbage collector
+        gc.collect()
 
 
 @pytest.mark.parametrize("kind", KINDS)
