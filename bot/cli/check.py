@@ -25,6 +25,7 @@ from bot.domain import (
     OmniAccount,
     OmniBusy,
     OmniError,
+    OutcomeUnknown,
     Progress,
     SlackError,
     SlackUnreachable,
@@ -70,6 +71,10 @@ _OPTIONAL = {
 
 _REACH_SLACK = (
     "Check that this machine can reach slack.com, and the proxy in HTTPS_PROXY or ALL_PROXY, if any."
+)
+_TRUST = (
+    "Set SSL_CERT_FILE to a file with the certificates to trust: those of the proxy or the server, and the public ones "
+    "that other hosts need. REQUESTS_CA_BUNDLE is not read."
 )
 _REACH_OMNI = (
     "Check that this machine can reach this address, and the proxy in HTTPS_PROXY or ALL_PROXY, if any. If Omni "
@@ -117,7 +122,7 @@ async def _bot_token(client: AsyncWebClient, settings: Settings) -> list[Finding
     except TokenRefused as error:
         return [Finding(False, f"Slack refuses SLACK_BOT_TOKEN ({error.code})", _set("SLACK_BOT_TOKEN"))]
     except SlackError as error:
-        return [Finding(False, f"Slack does not answer ({_reason(error)})", _REACH_SLACK)]
+        return [Finding(False, f"Slack does not answer ({_reason(error)})", _connect(error, _REACH_SLACK))]
     accepted = Finding(True, f"Slack bot token: workspace {identity.team_name}")
     if identity.organization is not None:
         what = f"Slack bot token: organization {identity.team_name}, {len(identity.teams)} workspaces"
@@ -216,11 +221,11 @@ async def _app_token(client: AsyncWebClient) -> Finding:
         remedy = (
             "Turn on Socket Mode in the Slack app's settings, and give the token the scope connections:write."
         )
-        if isinstance(error, SlackUnreachable):
-            remedy = _REACH_SLACK
+        if isinstance(error, SlackUnreachable | OutcomeUnknown):
+            remedy = _connect(error, _REACH_SLACK)
         return Finding(False, f"Socket Mode can't connect ({_reason(error)})", remedy)
     except (aiohttp.ClientError, OSError) as error:
-        return Finding(False, f"Socket Mode can't connect: {_reason(error)}", _REACH_SLACK)
+        return Finding(False, f"Socket Mode can't connect: {_reason(error)}", _connect(error, _REACH_SLACK))
     return Finding(True, "Slack app token: Socket Mode connects")
 
 
@@ -233,7 +238,8 @@ async def _reach(session: aiohttp.ClientSession, what: str, url: str) -> Finding
     except aiohttp.TooManyRedirects:
         pass
     except (aiohttp.ClientError, OSError) as error:
-        remedy = f"Without it, {what} don't reach Slack. {_REACH_SLACK.replace('slack.com', host)}"
+        reach = _connect(error, _REACH_SLACK.replace("slack.com", host))
+        remedy = f"Without it, {what} don't reach Slack. {reach}"
         return Finding(False, f"{host} can't be reached: {_reason(error)}", remedy)
     return Finding(True, f"Slack {what}: {host} can be reached")
 
@@ -253,6 +259,11 @@ def _reason(error: Exception) -> str:
     ):
         return f"{error}: {cause}"
     return str(error) or type(error).__name__
+
+
+def _connect(error: Exception, otherwise: str) -> str:
+    """Return the remedy for a connection that was not made."""
+    return _TRUST if "CERTIFICATE_VERIFY_FAILED" in _reason(error) else otherwise
 
 
 def _http_mode(settings: Settings) -> Finding:
@@ -333,7 +344,7 @@ def _remedy(error: OmniError) -> str:
     if isinstance(error, OmniBusy):
         return "Omni's limit for this key is used up. Run the check again in a minute."
     if isinstance(error.__cause__, httpx.HTTPError | TimeoutError) or str(error).startswith("HTTP 5"):
-        return _REACH_OMNI
+        return _connect(error, _REACH_OMNI)
     return _set("OMNI_BASE_URL")
 
 

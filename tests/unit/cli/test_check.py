@@ -1,5 +1,6 @@
 """`python -m bot check`: one line per service, with a remedy for each problem."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
 from bot.omni.client import MISSING_JOB
 from bot.settings import HINTS, Settings
 from bot.storage.database import Database
+from tests.support import proxies
 from tests.support.installed import NEW_KEY
 
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
@@ -225,6 +227,29 @@ async def test_unreachable_omni_is_reported_with_address(world: World) -> None:
     reason = "ConnectError: All connection attempts failed"
     assert bad.what == f"Omni does not answer at {world.omni.base_url} ({reason})"
     assert "HTTPS_PROXY" in bad.remedy and "OMNI_BASE_URL" not in bad.remedy
+
+
+async def test_untrusted_certificate_has_a_remedy(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    _, server_tls = proxies.certificate(tmp_path, "omni.test")
+    server = await asyncio.start_server(
+        lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=server_tls
+    )
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        findings = await world.findings(omni_base_url=url, slack_api_url=f"{url}/api/")
+    bad = [finding for finding in findings if not finding.good]
+    assert len(bad) == 5
+    assert all("certificate verify failed" in finding.what for finding in bad)
+    assert all("Set SSL_CERT_FILE to a file" in finding.remedy for finding in bad)
+
+
+async def test_silent_socket_mode_is_not_blamed_on_settings(world: World) -> None:
+    world.slack.faults.plan(RESET_BEFORE, on="apps.connections.open")
+    bad = await world.bad()
+    assert bad.what.startswith("Socket Mode can't connect") and bad.remedy == REACH_SLACK
 
 
 @pytest.mark.parametrize(
