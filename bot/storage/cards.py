@@ -5,7 +5,6 @@ while another process took its job over changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 
@@ -74,7 +73,7 @@ class SqlCardRepository:
     @transactional
     def add(self, connection: Connection, card: Card) -> Card:
         require_team(self._team, card.channel)
-        with self._within_limit(connection, card.requester):
+        with within_limit(connection, self._team, card.requester, self._most_open_follows):
             add_card(connection, card)
             return load_cards(connection, of_job_in_channel(card.job, card.channel))[0]
 
@@ -334,7 +333,7 @@ class SqlCardRepository:
 
     @transactional
     def resume(self, connection: Connection, card_id: CardId, follower: UserId, at: datetime) -> None:
-        with self._within_limit(connection, follower):
+        with within_limit(connection, self._team, follower, self._most_open_follows):
             there = self._load(connection, card_id, lock=True)
             if there is None:
                 return
@@ -385,9 +384,6 @@ class SqlCardRepository:
     @transactional
     def delete_closed(self, connection: Connection, before: datetime) -> int:
         return connection.execute(delete(cards).where(self._of_team, cards.c.closed_at < before)).rowcount
-
-    def _within_limit(self, connection: Connection, user: UserId) -> AbstractContextManager[None]:
-        return within_limit(connection, self._team, user, self._most_open_follows)
 
     def _load(self, connection: Connection, card_id: CardId, *, lock: bool = False) -> Card | None:
         return next(iter(load_cards(connection, self._is(card_id), lock=lock)), None)

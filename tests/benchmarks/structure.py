@@ -66,6 +66,7 @@ def code_figures() -> list[Figure]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
+    glossary = (ROOT / "docs/glossary.md").read_text("utf-8")
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     return [
         Figure("lines of bot/ without the demo", sum(lines.values())),
@@ -88,6 +89,7 @@ def code_figures() -> list[Figure]:
             0,
         ),
         Figure("layers", len(layers), 18),
+        Figure("terms in docs/glossary.md", glossary.count("\n| **"), 40),
         *_wording(files),
     ]
 
