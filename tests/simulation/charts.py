@@ -48,8 +48,10 @@ def charts_come_soon(seen: Seen) -> Iterator[str]:
         charted = [look for look in answers if _pictures(look)]
         if not charted or seen.was_overtaken_for_good(card):
             continue
-        answered_at = max((look.at for look in answers[: answers.index(charted[0])]), default=charted[0].at)
-        late = charted[0].at - answered_at
+        before = answers[: answers.index(charted[0])]
+        late = charted[0].at - max((look.at for look in before), default=charted[0].at)
+        if any(look.exchange is not None and seen.was_paused_over(look.exchange) for look in before):
+            continue  # its process learned later that the answer is shown
         is_late = late > ON_CARD_WITHIN_SECONDS + MOMENT_SECONDS
         if is_late and _pictures(card.looks[-1]) and not any(look.is_doubtful for look in answers):
             yield f"card {card.ts} in {card.channel} gets its chart {late:.1f} s after its answer"

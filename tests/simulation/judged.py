@@ -193,7 +193,8 @@ class Seen(Posts):
             return self.job_of(asked).id in self.world.omni.jobs and not self.heard_of_question(asked)
         told = self.told(asked)
         if told is not None:
-            return not is_refusal(told)
+            # Where Omni was slow, the outcome follows by direct message.
+            return not is_refusal(told) and not self.was_told_of_no_card(asked)
         if self.was_told_of_no_card(asked) or self._was_told_of_interruption(asked):
             return False
         if self._was_told_by_a_later_command(asked):
