@@ -38,7 +38,7 @@ FIELDS = {name.upper() for name in Settings.model_fields}
 
 NOT_OURS = set(
     "POSTGRES_PASSWORD UV_MANAGED_PYTHON UV_SYSTEM_CERTS UV_PYTHON_INSTALL_DIR HYPOTHESIS_PROFILE OUT_DIR"
-    " HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR ORG_ADMIN JOB_ID".split()
+    " HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE ORG_ADMIN JOB_ID".split()
 )
 """Names in capitals in the docs that are not settings of the bot: those of compose.yaml, uv, the tests, the network and
 Omni, a placeholder for a folder, and a variable of a CI job."""
