@@ -38,7 +38,7 @@ def main() -> int:
     return _replay(asked.seed) if asked.seed is not None else _run_all(seeds)
 
 
-def told(outcome: Outcome) -> str:
+def described(outcome: Outcome) -> str:
     """Report violations, the trace, and the command to replay it."""
     broken = "\n".join(f"  {problem}" for problem in outcome.problems)
     again = f"uv run python -m tests.simulation --seed {outcome.seed}"
@@ -48,7 +48,7 @@ def told(outcome: Outcome) -> str:
 def _replay(seed: int) -> int:
     outcome = run(seed)
     if outcome.problems:
-        _say(told(outcome))
+        _say(described(outcome))
     else:
         _say("\n".join(outcome.trace))
         _say(f"seed {seed} is clean: trace {outcome.fingerprint}, {outcome.seconds:.0f} virtual seconds")
@@ -75,7 +75,7 @@ def _run_all(seeds: range) -> int:
         f"{len(seeds) - len(broken)} clean, {len(broken)} broken"
     )
     if broken:
-        _say(told(broken[0]))
+        _say(described(broken[0]))
         _say(f"broken: {' '.join(str(outcome.seed) for outcome in broken)}")
     return 1 if broken else 0
 

@@ -14,7 +14,7 @@ from tests.simulation.looks import FINAL, LEFT_ALONE, look_of
 from tests.simulation.lookups import a_busy_slack_is_waited_for
 from tests.simulation.owners import followers_stay, only_the_requester_acts, the_first_requester_stays
 from tests.simulation.questions import questions_are_asked_once, whoever_asks_hears
-from tests.simulation.replies import the_end_is_told_once
+from tests.simulation.replies import the_end_is_reported_once
 from tests.simulation.scenario import ASKING, FOLLOWING, JobPlan
 from tests.simulation.slackside import Look, Posted
 from tests.simulation.world import World
@@ -39,15 +39,15 @@ def _answered(seen: Seen) -> Iterator[str]:
         if kind in FOLLOWING and any(seen.cards[seen.job_of(asked).id, at] for at in seen.places_of(asked)):
             continue
         if kind in FOLLOWING and seen.is_remembered(asked) and not seen.left(asked):
-            if not (seen.was_told_of_no_card(asked) or seen.is_beyond_telling(asked.person)):
+            if not (seen.was_notified_of_no_card(asked) or seen.is_unreachable(asked.person)):
                 yield f"{asked.person} is forgotten, who had {asked.action} taken on"
-        elif seen.told(asked) is None and not seen.died_over(asked):
+        elif seen.reply_to(asked) is None and not seen.died_over(asked):
             yield f"{asked.person} heard nothing of {asked.action}"
 
 
 def _not_broken(seen: Seen) -> Iterator[str]:
     """No user gets the message that the bot is broken."""
-    for sent in seen.slack.told.values():
+    for sent in seen.slack.private_replies.values():
         yield from (line for _, line in sent if line == replies.broken())
 
 
@@ -59,7 +59,7 @@ def _one_right_card(seen: Seen) -> Iterator[str]:
         if "unknown" in right:
             right.add("missing")
         cards = [card for place in seen.places_of(asked) for card in seen.cards[job.id, place]]
-        if seen.may_be_unconfirmed(asked) and seen.was_told_unconfirmed(asked):
+        if seen.may_be_unconfirmed(asked) and seen.was_notified_unconfirmed(asked):
             continue
         shown = [look_of(look) for card in cards for look in card.looks]
         if not right & set(shown):
@@ -164,7 +164,7 @@ def _final_is_final(seen: Seen) -> Iterator[str]:
                 if final is not None and shown != look_of(final):
                     if _crossed(seen, final, look) and _is_mended(seen, card, number):
                         continue
-                    if shown in ("missing", "rested") and _is_unstored(seen, final, look):
+                    if shown in ("missing", "paused") and _is_unstored(seen, final, look):
                         continue
                     yield f"card {card.ts} in {card.channel} shows {shown!r} after {look_of(final)!r}"
                     break
@@ -285,8 +285,8 @@ def _true_denials(seen: Seen) -> Iterator[str]:
         is_chat = asked.action.kind == "chat"
         is_denied = seen.was_denied(job) or seen.was_denied(meant)
         is_true = not job.exists or is_denied or (is_chat and seen.was_chat_denied(job))
-        if seen.told(asked) == replies.no_such_job() and not is_true:
-            yield f"{asked.person} is told that {job.id[:8]} does not exist"
+        if seen.reply_to(asked) == replies.no_such_job() and not is_true:
+            yield f"{asked.person} gets the reply that {job.id[:8]} does not exist"
 
 
 def _answered_once(seen: Seen) -> Iterator[str]:
@@ -304,9 +304,9 @@ def _answered_once(seen: Seen) -> Iterator[str]:
 def _no_false_lead(seen: Seen) -> Iterator[str]:
     """Nobody is sent to a card in direct messages that are closed to the bot."""
     for asked in seen.world.people.asked:
-        told = seen.told(asked) or ""
-        if " to your DMs." in told and asked.person in seen.slack.closed_to_bot:
-            yield f"{asked.person} is told that the card is in closed direct messages"
+        reply = seen.reply_to(asked) or ""
+        if " to your DMs." in reply and asked.person in seen.slack.closed_to_bot:
+            yield f"{asked.person} gets the reply that the card is in closed direct messages"
 
 
 def _nothing_left_running(seen: Seen) -> Iterator[str]:
@@ -320,7 +320,7 @@ def _nothing_left_running(seen: Seen) -> Iterator[str]:
 
 INVARIANTS: dict[str, Callable[[Seen], Iterator[str]]] = {
     "everybody hears": _answered,
-    "nobody is told of a defect": _not_broken,
+    "no reply reports a defect": _not_broken,
     "every accepted follow has its right final card": _one_right_card,
     "each question is asked once": questions_are_asked_once,
     "whoever asks hears": whoever_asks_hears,
@@ -335,7 +335,7 @@ INVARIANTS: dict[str, Callable[[Seen], Iterator[str]]] = {
     "followers stay": followers_stay,
     "only the requester acts": only_the_requester_acts,
     "a busy Slack is waited for": a_busy_slack_is_waited_for,
-    "the end is told once": the_end_is_told_once,
+    "the end is reported once": the_end_is_reported_once,
     "the answer goes on once": the_answer_goes_on_once,
     "charts are of answers": charts_are_of_answers,
     "charts are shown once": charts_are_shown_once,

@@ -31,9 +31,9 @@ class Seen(Posts):
         super().__init__(world)
         self.plans = {job.id: job for job in world.scenario.jobs}
 
-    def told(self, asked: Asked) -> str | None:
+    def reply_to(self, asked: Asked) -> str | None:
         """The first private line that was sent in answer."""
-        sent = self.slack.told.get(asked.secret)
+        sent = self.slack.private_replies.get(asked.secret)
         return sent[0][1] if sent else None
 
     def has_heard(self, asked: Asked) -> bool:
@@ -43,7 +43,7 @@ class Seen(Posts):
             other for other in self.world.people.asked if other is asked or _is_for_the_same(asked, other)
         ]
         secrets = {other.secret for other in asks_like_it}
-        texts = {line for secret in secrets for _, line in self.slack.told.get(secret, ())}
+        texts = {line for secret in secrets for _, line in self.slack.private_replies.get(secret, ())}
         return any(
             exchange.done
             and (exchange.arrived_at or 0.0) >= asked.action.at
@@ -63,12 +63,12 @@ class Seen(Posts):
             for place in self.places_of(asked)
         )
 
-    def was_told_of_no_card(self, asked: Asked) -> bool:
+    def was_notified_of_no_card(self, asked: Asked) -> bool:
         """Whether the bot tried to notify the user by direct message that there is no card."""
         texts = {replies.card_failed(why, JobId(self.job_of(asked).id)) for why in CardFailure}
         return self._was_sent_directly(asked, texts)
 
-    def _was_told_of_interruption(self, asked: Asked) -> bool:
+    def _was_notified_of_interruption(self, asked: Asked) -> bool:
         """Whether the bot sent a direct message that the command was cut off before its job was looked up."""
         job = self.job_of(asked)
         texts = {replies.interrupted(reference) for reference in (job.id, f"chat/{job.conversation}")}
@@ -84,7 +84,7 @@ class Seen(Posts):
             for exchange in self.world.wire.log
         )
 
-    def is_beyond_telling(self, person: str) -> bool:
+    def is_unreachable(self, person: str) -> bool:
         """Whether the person's direct messages are, or were for a time, closed to the bot."""
         direct = self.slack.workspace.direct(person).id
         return person in self.slack.closed_to_bot or direct in self.world.people.ever_closed
@@ -141,7 +141,7 @@ class Seen(Posts):
         ended_at = self.world.ended_at.get(exchange.process, math.inf)
         return ended_at - exchange.answered_at < STORED_WITHIN_SECONDS
 
-    def was_told_unconfirmed(self, asked: Asked) -> bool:
+    def was_notified_unconfirmed(self, asked: Asked) -> bool:
         """Whether the user was notified, or should have been, that the card is unconfirmed."""
         job = self.job_of(asked).id
         return asked.person in self.slack.closed_to_bot or any(
@@ -153,7 +153,8 @@ class Seen(Posts):
         note = replies.unconfirmed_card(JobId(self.job_of(asked).id))
         # The user who typed the job's id already knows it; the user who asked has never seen it.
         if any(
-            line in (replies.unconfirmed_card(), note) for _, line in self.slack.told.get(asked.secret, ())
+            line in (replies.unconfirmed_card(), note)
+            for _, line in self.slack.private_replies.get(asked.secret, ())
         ):
             return True
         direct = self.slack.workspace.direct(asked.person).id
@@ -191,17 +192,17 @@ class Seen(Posts):
     def _is_accepted(self, asked: Asked) -> bool:
         if asked.action.kind in ASKING:
             return self.job_of(asked).id in self.world.omni.jobs and not self.heard_of_question(asked)
-        told = self.told(asked)
-        if told is not None:
+        reply = self.reply_to(asked)
+        if reply is not None:
             # Where Omni was slow, the outcome follows by direct message.
-            return not is_refusal(told) and not self.was_told_of_no_card(asked)
-        if self.was_told_of_no_card(asked) or self._was_told_of_interruption(asked):
+            return not is_refusal(reply) and not self.was_notified_of_no_card(asked)
+        if self.was_notified_of_no_card(asked) or self._was_notified_of_interruption(asked):
             return False
-        if self._was_told_by_a_later_command(asked):
+        if self._was_answered_by_a_later_command(asked):
             return False
         if not self.died_over(asked):
             return True
-        if self.is_remembered(asked) and not self.is_beyond_telling(asked.person):
+        if self.is_remembered(asked) and not self.is_unreachable(asked.person):
             return True
         # Its process died over it. Everything visible by then counts.
         ended = min(d.ended_at for d in asked.deliveries if d.ended_at is not None)
@@ -211,7 +212,7 @@ class Seen(Posts):
             if not self.is_uncertain(card)
         )
 
-    def _was_told_by_a_later_command(self, asked: Asked) -> bool:
+    def _was_answered_by_a_later_command(self, asked: Asked) -> bool:
         """Whether the person gave the same command again before the bot could say what became of it, and then heard
         that Omni has no such job: nothing is left to report."""
         later = [
@@ -221,12 +222,12 @@ class Seen(Posts):
             and other.place == asked.place
             and other.action.at > asked.action.at
         ]
-        return any(self.told(other) == replies.no_such_job() for other in later)
+        return any(self.reply_to(other) == replies.no_such_job() for other in later)
 
     def heard_of_question(self, asked: Asked) -> bool:
         """Whether the user was notified that a question failed or is uncertain."""
-        told = self.told(asked)
-        if told is not None and is_refusal(told):
+        reply = self.reply_to(asked)
+        if reply is not None and is_refusal(reply):
             return True
         # It is tried once; a user with closed direct messages can't be notified.
         is_tried = self._was_sent_directly(asked, {ask_replies.interrupted()})
@@ -265,14 +266,14 @@ class Seen(Posts):
             ended = {look for look in FINAL if job.id in omni.removed and self._ended_before_it_vanished(job)}
             # A card of such a job exists only where Omni was silent at first. Then the 360 s for which a job is
             # followed here may be over before Omni has said for 5 minutes that it does not know it (seed 900035).
-            return {"missing", "rested", *ended}
+            return {"missing", "paused", *ended}
         moment = known.moment(self.world.now())
         right = set()
         ends_at = known.created_at + moment.since_seconds if known.is_final(self.world.now()) else None
         if ends_at is not None:
             right.add({"COMPLETE": "answered", "FAILED": "failed", "CANCELLED": "cancelled"}[moment.state])
         if ends_at is None or self.seconds(ends_at) - since > self.world.scenario.max_follow_seconds - 70.0:
-            right.add("rested")
+            right.add("paused")
         if self.was_denied(job):
             right.add("unknown")
         return right

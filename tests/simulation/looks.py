@@ -16,14 +16,14 @@ _BEGINNINGS = {
     "Omni does not know this job": "missing",
     "Omni no longer knows this job": "missing",
     "The bot no longer follows this job": LEFT_ALONE,
-    "The bot stopped watching": "rested",
+    "The bot stopped watching": "paused",
 }
 _MARK = re.compile(r"""mark['"\\]+:\s*[\\'"]+([^'"\\]+)""")
 _JOB = re.compile(r"job `([0-9a-f-]{36})`")
 
 
 def look_of(look: Look) -> str:
-    """answered, failed, cancelled, missing, unfollowed, rested, or running."""
+    """answered, failed, cancelled, missing, unfollowed, paused, or running."""
     for beginning, name in _BEGINNINGS.items():
         if look.text.startswith(beginning):
             return name

@@ -18,12 +18,12 @@ _KEPT = "People of another organization may be able to read this channel, so"
 def a_busy_slack_is_waited_for(seen: Seen) -> Iterator[str]:
     """A 429 for a moment refuses no person, and sends no card to direct messages."""
     for asked in seen.world.people.asked:
-        told = seen.told(asked) or ""
-        if told in (replies.identity_unavailable(), replies.identity_timeout()) and _was_only_busy(
+        reply = seen.reply_to(asked) or ""
+        if reply in (replies.identity_unavailable(), replies.identity_timeout()) and _was_only_busy(
             _look_ups(seen, asked, "user", asked.person)
         ):
             yield f"{asked.person} is refused {asked.action} over a 429"
-        if _KEPT in told and _was_only_busy(_look_ups(seen, asked, "channel", asked.place)):
+        if _KEPT in reply and _was_only_busy(_look_ups(seen, asked, "channel", asked.place)):
             yield f"the card of {asked.action} is kept from {asked.place} over a 429"
 
 

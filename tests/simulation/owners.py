@@ -64,12 +64,12 @@ def only_the_requester_acts(seen: Seen) -> Iterator[str]:
             continue
         if click.person not in firsts and _was_let(seen, click):
             yield f"{click.person} may {click.action.kind} {job[:8]} of {firsts}"
-        if click.person in firsts and seen.told(click) == replies.not_yours():
+        if click.person in firsts and seen.reply_to(click) == replies.not_yours():
             yield f"{click.person} is refused to {click.action.kind} their own {job[:8]}"
 
 
 def _was_let(seen: Seen, click: Asked) -> bool:
-    told = seen.told(click) or ""
+    reply = seen.reply_to(click) or ""
     requesters = seen.world.followed.requesters[seen.job_of(click).id]
     is_bound = click.action.kind == "retry" and click.person in requesters
-    return is_bound or told in _ACTED or "was already retried" in told
+    return is_bound or reply in _ACTED or "was already retried" in reply

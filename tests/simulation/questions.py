@@ -35,7 +35,7 @@ def whoever_asks_hears(seen: Seen) -> Iterator[str]:
             continue
         job = seen.job_of(asked).id
         has_card = any(seen.cards[job, place] for place in seen.places_of(asked))
-        if seen.told(asked) is None and not has_card and not _is_excused(seen, asked):
+        if seen.reply_to(asked) is None and not has_card and not _is_excused(seen, asked):
             yield f"{asked.person} heard nothing of {asked.action}"
 
 
@@ -44,7 +44,7 @@ def _is_excused(seen: Seen, asked: Asked) -> bool:
     had taken that they asked."""
     return (
         seen.heard_of_question(asked)
-        or (seen.may_be_unconfirmed(asked) and seen.was_told_unconfirmed(asked))
+        or (seen.may_be_unconfirmed(asked) and seen.was_notified_unconfirmed(asked))
         or (seen.died_over(asked) and _was_slow_to_store(seen, asked))
     )
 

@@ -15,8 +15,8 @@ LOST = "know this job"
 """Text of a reply about a job that Omni does not know."""
 
 
-def the_end_is_told_once(seen: Seen) -> Iterator[str]:
-    """A failure, a cancellation and a lost job are told exactly once in the card's thread, an answer at most
+def the_end_is_reported_once(seen: Seen) -> Iterator[str]:
+    """A failure, a cancellation and a lost job are reported exactly once in the card's thread, an answer at most
     once and if it took longer than the setting; twice only where the bot died over the first and can't look."""
     for (job, channel), cards in seen.cards.items():
         for card in cards:
@@ -66,18 +66,18 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
         if seen.has_unanswered_reply(card, notice=True):
             return
         if last in ("failed", "cancelled", "missing") or _took_long(seen, plan, staying, card):
-            yield f"nobody is told under {card.ts} in {card.channel} that the job {last}"
+            yield f"nobody is notified under {card.ts} in {card.channel} that the job {last}"
         return
     if last == "answered" and _was_quick(seen, plan, card):
-        yield f"a quick answer is told under {card.ts} in {card.channel}"
+        yield f"a quick answer is notified under {card.ts} in {card.channel}"
     ended = seen.ends_at(plan)
     if any(look_of(look) == "missing" for look in card.looks) and last != "missing":
         return  # already reported, for a job that did not exist yet
     for asked in staying:
         # Whoever came when the card said already that Omni does not know the job is told by it, and led there.
         in_time = ended is not None and asked.action.delivered_by < min(ended - 5.0, shown)
-        told_here = seen.told(asked) is None or asked.place == card.channel
-        if in_time and told_here and not _is_named(seen, asked, plan):
+        was_notified_here = seen.reply_to(asked) is None or asked.place == card.channel
+        if in_time and was_notified_here and not _is_named(seen, asked, plan):
             yield f"{asked.person} is not named under {card.ts} in {card.channel}"
 
 

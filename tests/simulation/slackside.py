@@ -95,7 +95,7 @@ class SlackSide:
     """People whose direct messages are closed to it."""
     posted: dict[tuple[str, str], Posted] = field(default_factory=dict)
     """By channel and ts, in the order in which they came."""
-    told: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+    private_replies: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """The private lines that were sent, by the secret of the address or by the thread they were sent to."""
     urls: ResponseUrls = field(init=False)
     files_arrive: bool = True
@@ -189,7 +189,7 @@ class SlackSide:
     def forget(self) -> None:
         """Drop every message and every address."""
         self.posted.clear()
-        self.told.clear()
+        self.private_replies.clear()
         self.urls = ResponseUrls(self.workspace)
         self.workspace.private.clear()
         self.workspace.files.by_id.clear()
@@ -258,12 +258,12 @@ class SlackSide:
     async def ask(self, name: str, token: str | None, args: dict[str, Any]) -> Answer:
         """A request to the Web API, over the wire. Raises what aiohttp raises."""
         if name == "chat.postEphemeral" and args.get("thread_ts"):
-            self.told.setdefault(args["thread_ts"], []).append((self.now, args["text"]))
+            self.private_replies.setdefault(args["thread_ts"], []).append((self.now, args["text"]))
         return await self._sent("slack", name, args, lambda exchange: self.serve(exchange, token))
 
     async def whisper(self, secret: str, body: dict[str, Any]) -> Answer:
         """A request to a response_url, over the wire. Raises what aiohttp raises."""
-        self.told.setdefault(secret, []).append((self.now, body["text"]))
+        self.private_replies.setdefault(secret, []).append((self.now, body["text"]))
         args = {"secret": secret, "body": body, "text": body["text"]}
         return await self._sent("whisper", "response_url", args, self.serve_whisper)
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.simulation.__main__ import told
+from tests.simulation.__main__ import described
 from tests.simulation.seeds import run
 
 SEEDS = 300
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 def test_no_seed_breaks_an_invariant(first: int) -> None:
     broken = [outcome for seed in range(first, first + AT_ONCE) if (outcome := run(seed)).problems]
-    assert not broken, "\n\n".join(told(outcome) for outcome in broken)
+    assert not broken, "\n\n".join(described(outcome) for outcome in broken)
 
 
 def test_seeds_are_deterministic() -> None:
