@@ -214,7 +214,8 @@ class CardLifecycle:
         """Whether the card says how the job ended. If it did before Omni forgot the job, it is left as it is."""
         if card.ended and not status.has_ended and not card.is_stale:
             return True
-        taken = await self._updater.show_final(card, ts, content, ended=status.has_ended)
+        outcome = status.job.state if status.has_ended and status.job else None
+        taken = await self._updater.show_final(card, ts, content, ended=status.has_ended, outcome=outcome)
         if taken and not card.ended:
             self._count_the_end(card, status)
             if not card.may_show_the_end:

@@ -15,6 +15,7 @@ from bot.delivery.fallback import LONGEST_BACKOFF_SECONDS, BlockSupport, Variant
 from bot.domain import (
     Card,
     CardId,
+    JobState,
     Message,
     MessageGone,
     MessageTs,
@@ -54,6 +55,7 @@ class _PendingUpdate:
     final: asyncio.Future[bool] | None = None
     """Set for a final update; resolved when Slack has accepted it."""
     ends: bool = False
+    outcome: JobState | None = None
     """Whether that final update says how the job ended."""
     is_optional: bool = False
     """Whether it is given up if Slack refuses it, and the card stays as it is."""
@@ -147,12 +149,14 @@ class MessageUpdater:
         messages: tuple[Message, ...],
         *,
         ended: bool = False,
+        outcome: JobState | None = None,
         is_optional: bool = False,
     ) -> bool:
         """Send a final update and wait, however long, until Slack has accepted it.
 
-        `ended`: it says how the job ended, which is stored together with it. `is_optional`: it goes after all other
-        final updates, and is given up if Slack refuses it; the card is then as before. If the caller cancels an
+        `ended`: it says how the job ended, which is stored together with it. `outcome`: how, stored before it is sent,
+        because Omni may have deleted the job when the card has to be drawn again. `is_optional`: it goes after all
+        other final updates, and is given up if Slack refuses it; the card is then as before. If the caller cancels an
         optional one, the card may show either until the next final update.
 
         Returns whether the card shows it; False if it was refused or the card can't be edited anymore. Raises
@@ -172,7 +176,7 @@ class MessageUpdater:
             self._forget(update)
             return True
         update.final, update.ends = asyncio.get_running_loop().create_future(), ended
-        update.is_optional = is_optional
+        update.outcome, update.is_optional = outcome, is_optional
         self._changed.set()
         try:
             return await update.final
@@ -227,7 +231,9 @@ class MessageUpdater:
         try:
             # Stored first: should the outcome not be stored, no process may rely on the earlier content. It also fails
             # if another process owns the card.
-            await self._cards.mark_shown(update.card, update.ts, None, ended=ends)
+            await self._cards.mark_shown(
+                update.card, update.ts, None, ended=ends, outcome=update.outcome if ends else None
+            )
             await self._messages.update(update.card.channel, update.ts, message)
         except PayloadRefused as error:
             await self._on_refused(update, variants, error)

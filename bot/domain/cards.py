@@ -128,7 +128,7 @@ class Card:
     removed_by: UserId | None = None
     """User who removed the answer. The card never shows it again; it stays open until its replies are deleted."""
     outcome: JobState | None = None
-    """How the job ended, on a closed card. UNKNOWN: Omni did not find the job, and is asked once more."""
+    """How the job ended, once a final update has begun. UNKNOWN: Omni did not find the job, and is asked once more."""
     history: JobHistory = field(default=JobHistory(), repr=False)
     """History of the running job. Stored when a post or an edit begins, for the job's next tracker."""
     failure: CardFailure | None = None

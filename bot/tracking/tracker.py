@@ -200,7 +200,7 @@ class JobTracker:
             self._start_card_task(tracked, card, self._lifecycle.pause(card, card.message_ts, status))
         elif tracked.is_about_to_end:
             return
-        elif status.job is not None or (self._silent_for_long(status) and not card.may_show_the_end):
+        elif status.job is not None or (self._silent_for_long(status) and card.outcome is None):
             self._lifecycle.schedule_update(card, card.message_ts, status)
 
     def _is_followed_for_too_long(self, card: Card) -> bool:

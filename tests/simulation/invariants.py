@@ -141,7 +141,7 @@ def _wrong_looks(seen: Seen, plan: JobPlan, card: Posted, channel: str) -> Itera
             if shown == "missing" and "unknown" in right and "Omni does not know" in look.text:
                 continue
             yield f"card {card.ts} of {plan.id[:8]} in {channel} shows {shown!r}, right is {sorted(right)}"
-        word = _word(plan)
+        word = "" if _is_forgotten(seen, plan, look) else _word(plan)
         if shown in ("answered", "failed") and word and word not in f"{look.text} {look.blocks}":
             yield f"card {card.ts} of {plan.id[:8]} in {channel} does not show its job's answer"
 
@@ -150,6 +150,11 @@ def _word(plan: JobPlan) -> str | None:
     end = plan.script.end
     text = getattr(end, "markdown", None) or getattr(end, "message", None)
     return plan.token if text and plan.cancelled_at is None else None
+
+
+def _is_forgotten(seen: Seen, plan: JobPlan, look: Look) -> bool:
+    """Whether a card that had to be drawn again says that Omni no longer has what it showed, which is so."""
+    return plan.id in seen.world.omni.removed and "Omni no longer has the" in look.text
 
 
 def _final_is_final(seen: Seen) -> Iterator[str]:

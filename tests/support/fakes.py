@@ -826,7 +826,13 @@ class FakeCards:
         return True
 
     async def mark_shown(
-        self, card: Card, message_ts: MessageTs, fingerprint: str | None, *, ended: bool = False
+        self,
+        card: Card,
+        message_ts: MessageTs,
+        fingerprint: str | None,
+        *,
+        ended: bool = False,
+        outcome: JobState | None = None,
     ) -> bool:
         await self._record("mark_shown")
         mine, there = ending(card.token), self.rows.get(card.id)
@@ -841,7 +847,8 @@ class FakeCards:
             return True
         if fingerprint is None:
             history = JobHistory() if ended else card.history
-            self._set(card.id, shown_fingerprint=mine if ended else None, history=history)
+            known = {} if outcome is None else {"outcome": outcome}
+            self._set(card.id, shown_fingerprint=mine if ended else None, history=history, **known)
         elif row.shown_fingerprint == NEEDS_REDRAW:
             return False
         else:

@@ -184,13 +184,19 @@ class CardRepository(Protocol):
         ...
 
     async def mark_shown(
-        self, card: Card, message_ts: MessageTs, fingerprint: str | None, *, ended: bool = False
+        self,
+        card: Card,
+        message_ts: MessageTs,
+        fingerprint: str | None,
+        *,
+        ended: bool = False,
+        outcome: JobState | None = None,
     ) -> bool:
         """Store the fingerprint of what the message shows; None: unknown, because an edit begins, with whose content
         the card's history is stored.
 
         `ended`: the edit shows how the job ended. It is stored without ownership too, unless another edit has begun;
-        the card can then be claimed again.
+        the card can then be claimed again. `outcome`: how the job ended, if such an edit begins.
 
         False, and nothing changed, if the card became stale during the edit. Raises OwnershipLost.
         """

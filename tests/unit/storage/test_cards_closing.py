@@ -318,6 +318,17 @@ async def test_former_owner_stores_its_final_update(store: CardRepository) -> No
     assert again == replace(stored, token=newer)
 
 
+async def test_outcome_is_stored_before_its_final_update(store: CardRepository) -> None:
+    mine = await with_card(store, "look")
+    await store.mark_shown(mine, MessageTs("1.1"), None, ended=True, outcome=JobState.FAILED)
+    await store.mark_stale(mine.id, MessageTs("1.1"))
+    (theirs,) = await taken_up(store)
+    assert (theirs.outcome, theirs.ended, theirs.is_stale) == (JobState.FAILED, False, True)
+    await store.mark_shown(theirs, MessageTs("1.1"), None)
+    stored = await store.get(mine.id)
+    assert stored is not None and stored.outcome is JobState.FAILED
+
+
 async def test_final_updates_of_two_owners_both_count(store: CardRepository) -> None:
     mine = await with_card(store, "look")
     await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
