@@ -1,5 +1,6 @@
 """A channel's own model and topic: set by the operator or by an admin's form, while the bot runs."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -167,12 +168,13 @@ async def test_forged_checkbox_changes_nothing(world: World, support: str) -> No
 
 async def test_submitted_model_survives_a_kill(world: World, support: str) -> None:
     """The process dies when Omni has taken the admin's question."""
-    bot = await world.forked_bot(OMNI_MODEL_ID=MODEL, ADMIN_USERS=world.ada)
+    bot, dead = await world.forked_bot(OMNI_MODEL_ID=MODEL, ADMIN_USERS=world.ada), asyncio.Event()
 
     async def kill(request: web.Request, serve: Serve) -> web.StreamResponse:
         await serve()
         bot.kill()
         await bot.wait()
+        dead.set()
         return drop(request)
 
     await open_form(world, world.ada)
@@ -180,7 +182,8 @@ async def test_submitted_model_survives_a_kill(world: World, support: str) -> No
     await world.slack.until(lambda: "tickets" in str(world.slack.modal(world.ada)))
     world.omni.faults.plan(kill, on=SUBMIT)
     await world.slack.submit_view({"question": "Top products?", "for_channel": CHECKED}, user=world.ada)
-    await world.slack.until(lambda: world.slack.socket_mode.connections == 0)
+    async with asyncio.timeout(15):
+        await dead.wait()
     async with world.bot(omni_model_id=MODEL):
         await ask(world, "How many tickets?", user=world.grace)
         await submitted(world, 2)
