@@ -15,6 +15,7 @@ from bot.delivery.posts import COMPLETION_REPLY, MessagePoster, PendingPost
 from bot.delivery.updates import MessageUpdater, _PendingUpdate
 from bot.domain import jobs
 from bot.domain.cards import Card, CardFailure, CardId, MessageTs
+from bot.domain.jobs import JobState
 from bot.domain.messages import Message
 from bot.domain.questions import PendingQuestion
 from bot.handlers.background import InteractionRunner
@@ -200,8 +201,11 @@ def _look_not_marked_unknown() -> None:
         fingerprint: str | None,
         *,
         ended: bool = False,
+        outcome: JobState | None = None,
     ) -> bool:
-        return fingerprint is None or await real(self, card, message_ts, fingerprint, ended=ended)
+        if fingerprint is None:
+            return True
+        return await real(self, card, message_ts, fingerprint, ended=ended, outcome=outcome)
 
     _replace(SqlCardRepository, "mark_shown", mark_shown)
 
@@ -306,10 +310,13 @@ def _chart_left_on_card() -> None:
         messages: tuple[Message, ...],
         *,
         ended: bool = False,
+        outcome: JobState | None = None,
         is_optional: bool = False,
     ) -> bool:
         is_open = not is_optional and card.ended and card.shown_fingerprint is None
-        return is_open or await real(self, card, ts, messages, ended=ended, is_optional=is_optional)
+        if is_open:
+            return True
+        return await real(self, card, ts, messages, ended=ended, outcome=outcome, is_optional=is_optional)
 
     _replace(MessageUpdater, "show_final", show_final)
 
