@@ -106,13 +106,11 @@ class SqlCardRepository:
     @transactional
     def open_jobs(self, connection: Connection) -> Sequence[JobId]:
         jobs = select(cards.c.job).where(self._of_team, _is_open).group_by(cards.c.job)
-        by_age = jobs.order_by(func.min(cards.c.requested_at))
-        return [JobId(job) for job in connection.scalars(by_age)]
+        return [JobId(job) for job in connection.scalars(jobs.order_by(func.min(cards.c.requested_at)))]
 
     @transactional
     def followed_cards(self, connection: Connection, team: TeamId, follower: UserId) -> Sequence[Card]:
-        mine = and_(self._of_team, _is_open, followed_by(team, follower))
-        return load_cards(connection, mine)[::-1]
+        return load_cards(connection, and_(self._of_team, _is_open, followed_by(team, follower)))[::-1]
 
     @transactional
     def ended_cards(
