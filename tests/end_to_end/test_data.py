@@ -90,7 +90,7 @@ async def test_removed_bot_replies_with_omni_link(world: World) -> None:
         card = await answered(world)
         await world.slack.remove_bot(card.channel)
         await press(world, card, "show_data")
-        told = await world.told(world.grace, "I can't post in this thread")
+        told = await world.told(world.grace, "I'm not in this channel, so I can't show it in this thread")
     assert world.omni.base_url in told and "/invite" in told
     assert world.replies(card) == [] and world.slack.calls("files.getUploadURLExternal") == []
 
