@@ -99,8 +99,6 @@ class Job:
     completed_at: datetime | None = None
     """COMPLETE and FAILED only."""
     cancelled_at: datetime | None = None
-    cancelled_by: str | None = None
-    """UUID of the Omni user who cancelled it."""
     is_redacted: bool = False
     """Whether everything that was asked or answered was removed."""
 

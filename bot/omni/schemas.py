@@ -176,7 +176,6 @@ class _Status(Body):
     execution_started_at: Time = None
     completed_at: Time = None
     cancelled_at: Time = None
-    cancelled_by: Text = None
 
 
 class _Turn(Body):
@@ -245,7 +244,6 @@ def read_status(job: JobId, body: bytes) -> Job:
         execution_started_at=status.execution_started_at,
         completed_at=status.completed_at,
         cancelled_at=status.cancelled_at,
-        cancelled_by=status.cancelled_by,
     )
 
 

@@ -342,7 +342,9 @@ def _footer(card: Card) -> str:
             else ""
         )
     retried = f" · retried by <@{card.retried_by}>" if card.retried_by else ""
-    first = "Announced by the API" if is_announced else f"Asked by <@{card.requester}>"
+    # Who follows a job by its id may not be who asked for it.
+    verb = "Asked" if card.asked_by_bot else "Followed"
+    first = "Announced by the API" if is_announced else f"{verb} by <@{card.requester}>"
     return f"{first}{also}{retried} · job {code(card.job, 60)}"
 
 

@@ -132,9 +132,7 @@ def _describe(status: JobStatus, cancelled_by: UserId | None) -> StatusText:
             title = "The job failed" if named == job.state else f"The job failed ({named})"
             return StatusText("❌", title, _ending(job), details=_reason(job))
         case JobState.CANCELLED:
-            return StatusText(
-                "🚫", "The job was cancelled", _ending(job), details=_canceller(job, cancelled_by)
-            )
+            return StatusText("🚫", "The job was cancelled", _ending(job), details=_canceller(cancelled_by))
         case _:
             title = f"Still running ({shortened(job.raw_state, _LONGEST_NAME)})"
             return StatusText("▶️", title, details=_cancelling(cancelled_by))
@@ -203,8 +201,6 @@ def _cancelling(
     return () if by is None else (f"<@{by}> asked to cancel.{when}",)
 
 
-def _canceller(job: Job, by: UserId | None) -> tuple[str, ...]:
-    if by is not None:
-        return (f"Cancelled by <@{by}>.",)
-    who = code(job.cancelled_by or "", _LONGEST_NAME)
-    return (f"Cancelled by Omni user {who}.",) if who else ()
+def _canceller(by: UserId | None) -> tuple[str, ...]:
+    """Omni names its own user only by an id, which no reader knows."""
+    return () if by is None else (f"Cancelled by <@{by}>.",)

@@ -30,7 +30,7 @@ async def test_follower_is_shown_once_and_notified(world: World) -> None:
         for line in ("You follow this job now", "You follow this job already"):
             await follow(world, card, world.grace)
             await world.told(world.grace, line)
-        card = await world.card(f"Asked by <@{world.ada}>, also followed by <@{world.grace}>")
+        card = await world.card(f"Followed by <@{world.ada}>, also followed by <@{world.grace}>")
         await world.card("The job failed")
         await world.slack.until(lambda: bool(world.replies(card)))
 
@@ -67,7 +67,7 @@ async def test_follow_is_refused_like_a_command(world: World) -> None:
         await world.type("list", user=world.grace)
         await world.told(world.grace, "You aren't following any running jobs")
 
-    assert f"Asked by <@{world.ada}> ·" in str(card.blocks)
+    assert f"Followed by <@{world.ada}> ·" in str(card.blocks)
 
 
 async def test_other_users_job_is_not_followed(world: World) -> None:
@@ -77,7 +77,7 @@ async def test_other_users_job_is_not_followed(world: World) -> None:
         await follow(world, card, world.grace)
         await world.told(world.grace, "Omni has no such job")
 
-    assert f"Asked by <@{world.ada}> ·" in str(card.blocks)
+    assert f"Followed by <@{world.ada}> ·" in str(card.blocks)
 
 
 async def test_menu_stops_following_after_confirmation(world: World) -> None:

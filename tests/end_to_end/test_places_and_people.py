@@ -20,7 +20,7 @@ async def test_second_user_joins_existing_card(world: World) -> None:
         card = await world.card("Omni is working on it")
         await world.type(job, user=world.grace)
         line = await world.told(world.grace, "already has")
-        await world.card(f"Asked by <@{world.ada}>, also followed by <@{world.grace}>")
+        await world.card(f"Followed by <@{world.ada}>, also followed by <@{world.grace}>")
 
     assert card.permalink in line
     assert len(world.slack.messages(world.channel)) == 1
@@ -165,7 +165,7 @@ async def test_unfollowed_job_can_be_followed_again(world: World) -> None:
         again = await world.card("Omni is working on it")
 
     assert again.ts == card.ts
-    assert f"Asked by <@{world.ada}>" in str(again.blocks), "the first requester stays"
+    assert f"Followed by <@{world.ada}>" in str(again.blocks), "the first requester stays"
 
 
 @pytest.mark.both_modes

@@ -10,7 +10,7 @@ from tests.simulation.people import Asked
 
 ANSWERED_WITHIN_SECONDS = 60.0
 """By when a click has been answered, in the bot's own time."""
-_ASKED_BY = re.compile(r"Asked by <@(\w+)>")
+_ASKED_BY = re.compile(r"(?:Asked|Followed) by <@(\w+)>")
 _ACTED = {
     ask_replies.cancelled(),
     ask_replies.stops_after_current_step(),

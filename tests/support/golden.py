@@ -93,7 +93,6 @@ CANCELLED = replace(
     state=JobState.CANCELLED,
     raw_state="CANCELLED",
     cancelled_at=ASKED + timedelta(seconds=20),
-    cancelled_by="a1b2c3d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
 )
 CHART = FileId("F0PICTURE")
 STATUSES = {
@@ -150,6 +149,7 @@ def all_messages() -> dict[str, tuple[Message, ...]]:
         "removed_without_status": render_card(
             replace(CARD, removed_by=GRACE), STATUSES["looking_up"], NOW, TENANT
         ),
+        "asked_in_slack": render_card(replace(CARD, asked_by_bot=True), STATUSES["executing"], NOW, TENANT),
         "followed_by_many": render_card(crowd, STATUSES["queued"], NOW, TENANT),
         "executing_to_be_cancelled": render_card(
             replace(CARD, cancelled_by=GRACE), STATUSES["executing"], NOW, TENANT

@@ -122,7 +122,7 @@ _FACTS: dict[str, tuple[JobState, dict[str, object]]] = {
         JobState.FAILED,
         {"completed_at": at(1, 30), "error": JobError("AI is not enabled")},
     ),
-    "cancelled": (JobState.CANCELLED, {**_STARTED, "cancelled_at": at(0, 12), "cancelled_by": ADA}),
+    "cancelled": (JobState.CANCELLED, {**_STARTED, "cancelled_at": at(0, 12)}),
     "cancelled-before-start": (JobState.CANCELLED, {"cancelled_at": at(0, 2)}),
 }
 

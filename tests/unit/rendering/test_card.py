@@ -426,7 +426,7 @@ def test_no_completion_reply_without_news_or_followers() -> None:
 
 def test_requester_is_named_after_unfollowing() -> None:
     message = render_card(replace(CARD, followers=(GRACE,)), STATUSES["queued"], NOW, TENANT)[0]
-    assert "Asked by <@U0ADA>, also followed by <@U0GRACE>" in shown(message)
+    assert "Followed by <@U0ADA>, also followed by <@U0GRACE>" in shown(message)
 
 
 def test_announced_card_names_only_people() -> None:
@@ -438,7 +438,7 @@ def test_announced_card_names_only_people() -> None:
     ]
     assert "Announced by the API · job" in texts[0]
     assert "Announced by the API, followed by <@U0GRACE> · job" in texts[1]
-    assert "Asked by <@U0ADA>, also followed by <@U0GRACE> · job" in texts[2]
+    assert "Followed by <@U0ADA>, also followed by <@U0GRACE> · job" in texts[2]
     assert not any("<@API>" in text for text in texts)
 
 

@@ -98,7 +98,6 @@ jobs = st.builds(
     execution_started_at=times,
     completed_at=times,
     cancelled_at=times,
-    cancelled_by=maybe_texts,
 )
 
 
@@ -174,7 +173,6 @@ def test_no_repeated_fragment_pings_breaks_or_overfills(state: JobState, breaker
         progress=Progress(full, 3),
         answer=full,
         error=JobError(full, full, full),
-        cancelled_by=full,
     )
     for message in every_message(job):
         assert_harmless(message)

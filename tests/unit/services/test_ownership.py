@@ -123,7 +123,9 @@ async def test_later_follower_cannot_cancel(before: str, way: str) -> None:
             assert await cancel(services, card, GRACE) == replies.not_yours()
         assert stage.asking.cancelled == [] and cards[MINE].requester == ADA
         if theirs[0].id == MINE:
-            assert f"Asked by <@{ADA}>, also followed by" in str(stage.fake_slack.posted[CARD].message.blocks)
+            assert f"Followed by <@{ADA}>, also followed by" in str(
+                stage.fake_slack.posted[CARD].message.blocks
+            )
         assert await cancel(services, cards[MINE], ADA) == ask_replies.cancelled()
 
 
