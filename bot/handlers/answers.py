@@ -7,10 +7,11 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.domain import CardId, TeamId
 from bot.handlers import modal_input
 from bot.handlers.background import Interaction, InteractionRunner
+from bot.handlers.commands import unknown_choice
 from bot.handlers.modals import ModalHandlers, parsed
-from bot.rendering import blocks, modals, replies
+from bot.rendering import blocks, modals
 from bot.services import JobDataService, RemoveService, ShareService
-from bot.slack import ButtonClick, click, user_of
+from bot.slack import ButtonClick, click, trigger_of, user_of
 
 
 class AnswerHandlers:
@@ -58,7 +59,7 @@ class AnswerHandlers:
             case blocks.REMOVE_ANSWER:
                 work = self._confirm_removal(clicked, card_id)
             case _:
-                work = _unknown_choice()
+                work = unknown_choice()
         reply = self._interactions.reply_to(body, clicked.channel, clicked.user)
         self._interactions.run(clicked.trigger_id, work, reply, clicked.user)
 
@@ -73,7 +74,7 @@ class AnswerHandlers:
             entered.message_ts,
             entered.target,
             user,
-            request_id=str(body.get("trigger_id") or ""),
+            request_id=trigger_of(body),
         )
         reply = self._interactions.ephemeral_reply(entered.channel, user)
         await self._modals.submit(ack, body, sharing, reply, modals.CHANNEL)
@@ -87,7 +88,7 @@ class AnswerHandlers:
         user = user_of(body)
         await self._interactions.ack_when_saved(
             ack,
-            str(body.get("trigger_id") or ""),
+            trigger_of(body),
             self._remove_service.remove(card_id, channel, message_ts, user),
             self._interactions.ephemeral_reply(channel, user),
         )
@@ -101,8 +102,3 @@ class AnswerHandlers:
             return refusal
         view = modals.remove(card_id, clicked.channel, clicked.message_ts)
         return await self._modals.open(clicked.trigger_id, view)
-
-
-async def _unknown_choice() -> str:
-    """No card has such an option: the choice is forged, or from another version of the bot."""
-    return replies.nothing_to_show_here()

@@ -31,7 +31,15 @@ from bot.services import (
     Response,
     SavedRequest,
 )
-from bot.slack import channel_of_command, channel_of_message, click, shown_in, thread_of_message, user_of
+from bot.slack import (
+    channel_of_command,
+    channel_of_message,
+    click,
+    shown_in,
+    thread_of_message,
+    trigger_of,
+    user_of,
+)
 
 log = structlog.get_logger()
 
@@ -92,7 +100,7 @@ class CommandHandlers:
             log.error("command without channel or person")
             await ack(replies.broken())
             return
-        trigger = str(command.get("trigger_id") or "")
+        trigger = trigger_of(command)
         reply = self._interactions.reply_to(command, channel, user)
         match text.lower():
             case "":
@@ -107,7 +115,7 @@ class CommandHandlers:
 
     async def on_follow_message(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle the shortcut that follows the job that a message names."""
-        trigger = str(body.get("trigger_id") or "")
+        trigger = trigger_of(body)
         channel, user = channel_of_message(body, self._team), user_of(body)
         reference = find_reference(shown_in(body.get("message") or {}))
 
@@ -152,7 +160,7 @@ class CommandHandlers:
             STOP_FOLLOWING: self._follow_service.stop_following,
             CANCEL_JOB: self._cancel_service.cancel,
         }
-        await self._on_button(ack, body, actions.get(chosen, _unknown_choice), CardId(card_id))
+        await self._on_button(ack, body, actions.get(chosen, unknown_choice), CardId(card_id))
 
     async def on_retry(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Retry`."""
@@ -209,6 +217,6 @@ class CommandHandlers:
         return f"{replies.help_text()}\n\n{await self._follow_service.follows(team, user)}"
 
 
-async def _unknown_choice(*_: object) -> str:
+async def unknown_choice(*_: object) -> str:
     """No card has such an option: the choice is forged, or from another version of the bot."""
     return replies.nothing_to_show_here()

@@ -33,7 +33,7 @@ from bot.domain.ports import CardRepository, PreferenceRepository, SlackMessages
 from bot.handlers.background import InteractionRunner
 from bot.rendering import CHOOSE_NOTIFY, MOST_FINISHED, MOST_RUNNING, Followed, home_tab, replies
 from bot.services import Response, SavedRequest
-from bot.slack import user_of
+from bot.slack import trigger_of, user_of
 from bot.tasks import RecentKeys, loop_time
 
 log = structlog.get_logger()
@@ -118,7 +118,7 @@ class HomeTabs:
         """Handle the choice when to be notified. Acknowledged once it is stored."""
         (action, *_) = body.get("actions") or [{}]
         chosen = str((action.get("selected_option") or {}).get("value") or "")
-        user, trigger = user_of(body), str(body.get("trigger_id") or "")
+        user, trigger = user_of(body), trigger_of(body)
         reply = self._interactions.ephemeral_reply(ChannelRef(self._team, ChannelId("")), user)
         await self._interactions.ack_when_saved(ack, trigger, self._choose(user, chosen), reply)
 

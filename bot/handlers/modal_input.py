@@ -139,10 +139,11 @@ def job(view: View) -> str:
 
 def rating_reason(view: View) -> ReasonInput:
     """Parse the input of `modals.explain_rating`. Raises InvalidInput."""
-    kept, channel = _kept(view), channel_of(view)
-    if channel is None or not (reason := _typed(view, REASON)):
+    if (clicked := clicked_card(view)) is None:
+        raise InvalidInput(reason=_OPENED_LONG_AGO)
+    if not (reason := _typed(view, REASON)):
         raise InvalidInput(reason="Please say what was missing or wrong.")
-    return ReasonInput(reason, CardId(kept.get("watch", "")), channel, MessageTs(kept.get("card", "")))
+    return ReasonInput(reason, *clicked)
 
 
 def chosen_model(view: View) -> ModelId | None:

@@ -43,7 +43,7 @@ from bot.services import (
     ModelCatalog,
     parse_private_flag,
 )
-from bot.slack import ButtonClick, channel_of_command, click, user_of
+from bot.slack import ButtonClick, channel_of_command, click, trigger_of, user_of
 
 log = structlog.get_logger()
 
@@ -102,7 +102,7 @@ class ModalHandlers:
         text = str(command.get("text") or "").strip()
         user = UserId(command.get("user_id") or "")
         channel = channel_of_command(command, self._team)
-        trigger = str(command.get("trigger_id") or "")
+        trigger = trigger_of(command)
         if text.lower() == "help":
             await ack(ask_replies.help_text())
             return
@@ -119,18 +119,18 @@ class ModalHandlers:
     async def on_follow_shortcut(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle the shortcut that opens the modal for a job id."""
         await ack()
-        self._run_privately(body, self.open(_trigger(body), modals.follow_job()))
+        self._run_privately(body, self.open(trigger_of(body), modals.follow_job()))
 
     async def on_ask_shortcut(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle the shortcut that opens the modal for a question."""
         await ack()
         nowhere = ChannelRef(self._team, NOWHERE)
-        self._run_privately(body, self.open_question(_trigger(body), nowhere, user_of(body)))
+        self._run_privately(body, self.open_question(trigger_of(body), nowhere, user_of(body)))
 
     def _run_privately(self, body: dict[str, Any], opening: Interaction) -> None:
         user = user_of(body)
         reply = self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), user)
-        self._interactions.run(_trigger(body), opening, reply, user)
+        self._interactions.run(trigger_of(body), opening, reply, user)
 
     async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Ask a follow-up`."""
@@ -195,7 +195,7 @@ class ModalHandlers:
             entered.topic,
             for_channel=entered.for_channel,
             private=entered.private,
-            request_id=_trigger(body),
+            request_id=trigger_of(body),
         )
         asking = self._ask_service.ask(request, channel, user)
         reply = self._interactions.ephemeral_reply(channel, user)
@@ -206,7 +206,7 @@ class ModalHandlers:
         if (entered := await parsed(ack, view, modal_input.follow_up)) is None:
             return
         user, channel = user_of(body), entered.channel
-        request = AskRequest(entered.prompt, request_id=_trigger(body))
+        request = AskRequest(entered.prompt, request_id=trigger_of(body))
         asking = self._ask_service.follow_up(request, entered.card, channel, entered.message_ts, user)
         reply = self._interactions.ephemeral_reply(channel, user, thread=entered.thread)
         await self.submit(ack, body, asking, reply, modals.QUESTION)
@@ -216,7 +216,7 @@ class ModalHandlers:
         if (text := await parsed(ack, view, modal_input.job)) is None:
             return
         user, channel = user_of(body), ChannelRef(self._team, NOWHERE)
-        following = self._follow_service.follow(text, channel, user, request_id=_trigger(body))
+        following = self._follow_service.follow(text, channel, user, request_id=trigger_of(body))
         await self.submit(ack, body, following, self._interactions.ephemeral_reply(channel, user), modals.JOB)
 
     async def submit(
@@ -228,7 +228,7 @@ class ModalHandlers:
         async def ack_busy(text: str) -> None:
             await ack(response_action="errors", errors={block: text})
 
-        await self._interactions.ack_when_saved(ack, _trigger(body), work, reply, ack_busy=ack_busy)
+        await self._interactions.ack_when_saved(ack, trigger_of(body), work, reply, ack_busy=ack_busy)
 
     async def open_question(self, trigger: str, channel: ChannelRef, user: UserId) -> str | None:
         """Open the modal for a question, then look up its choices."""
@@ -295,7 +295,3 @@ async def parsed(ack: AsyncAck, view: modals.View, parse: Callable[[modals.View]
     except InvalidInput as wrong:
         await ack(response_action="errors", errors=wrong.errors)
         return None
-
-
-def _trigger(body: dict[str, Any]) -> str:
-    return str(body.get("trigger_id") or "")

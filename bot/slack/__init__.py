@@ -21,6 +21,7 @@ from bot.slack.payloads import (
     incoming_message,
     shown_in,
     thread_of_message,
+    trigger_of,
     user_of,
 )
 from bot.slack.scopes import (

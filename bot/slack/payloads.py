@@ -60,7 +60,7 @@ def click(body: Payload, team: TeamId) -> ButtonClick:
         channel=ChannelRef(team, ChannelId(container.get("channel_id") or "")),
         message_ts=MessageTs(container.get("message_ts") or ""),
         user=user_of(body),
-        trigger_id=str(body.get("trigger_id") or ""),
+        trigger_id=trigger_of(body),
         thread=MessageTs(container.get("thread_ts") or container.get("message_ts") or ""),
     )
 
@@ -80,6 +80,11 @@ def thread_of_message(body: Payload) -> MessageTs | None:
     message = body.get("message") or {}
     thread = message.get("thread_ts")
     return MessageTs(thread) if thread and thread != message.get("ts") else None
+
+
+def trigger_of(body: Payload) -> str:
+    """Return the trigger id of a command or an interaction, which is also its request id."""
+    return str(body.get("trigger_id") or "")
 
 
 def user_of(body: Payload) -> UserId:
