@@ -25,10 +25,10 @@ from bot.domain import (
     UserId,
 )
 from bot.domain.ports import CardRepository, Metrics, OmniJobs, RatingRepository, SlackMessages
-from bot.log import Act, audit, bind_job
+from bot.log import Act, audit
 from bot.rendering import answer_replies, rating_report, replies
 from bot.rendering.markdown.links import chat_link
-from bot.services.targets import load_clicked_card
+from bot.services.targets import load_clicked_answer
 
 log = structlog.get_logger()
 
@@ -105,12 +105,9 @@ class FeedbackService:
         if not self._is_on:
             raise Refused(answer_replies.feedback_is_off())
         await self._authorization.check(user, channel, asks_omni=self._reports_to is not None)
-        card = await load_clicked_card(self._cards, card_id, channel, message_ts)
-        if card is None or not card.ended:
+        card = await load_clicked_answer(self._cards, card_id, channel, message_ts)
+        if not card.ended:
             raise Refused(replies.nothing_to_show_here())
-        if card.removed_by is not None:
-            raise Refused(answer_replies.removed_before())
-        bind_job(card.job)
         return card
 
     async def _report(self, card: Card, user: UserId, rating: Rating, reason: str = "") -> bool:
@@ -118,11 +115,11 @@ class FeedbackService:
         if self._reports_to is None:
             return False
         channel = ChannelRef(card.channel.team, self._reports_to)
-        report = rating_report(card.job, user, rating, reason, await self._link(card))
         try:
             if await self._is_shared(channel):
                 log.warning("rating not reported", channel=channel.id, reason="the channel is shared")
                 return False
+            report = rating_report(card.job, user, rating, reason, await self._link(card))
             await self._messages.post(channel, report, mark=str(uuid4()))
         except SlackError as error:
             log.warning("rating not reported", channel=channel.id, code=error.code)

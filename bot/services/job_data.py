@@ -38,7 +38,6 @@ from bot.domain import (
     UserId,
 )
 from bot.domain.ports import CardRepository, OmniJobs, RemovalRepository, SlackMessages
-from bot.log import bind_job
 from bot.rendering import (
     answer_replies,
     messages,
@@ -51,7 +50,7 @@ from bot.rendering import (
 from bot.rendering.markdown.links import chat_link
 from bot.rendering.refusal_replies import RefusedPost
 from bot.services.job_results import JobResults
-from bot.services.targets import IsShared, load_clicked_card
+from bot.services.targets import IsShared, load_clicked_answer
 from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
@@ -141,12 +140,7 @@ class JobDataService:
                 return replies.not_shown_in_link_only()
             if await self._is_shared(channel):
                 return replies.not_shown_where_shared()
-            card = await load_clicked_card(self._cards, card_id, channel, message_ts)
-            if card is None:
-                return replies.nothing_to_show_here()
-            bind_job(card.job)
-            if card.removed_by is not None:
-                return answer_replies.removed_before()
+            card = await load_clicked_answer(self._cards, card_id, channel, message_ts)
             await self._authorization.check_visible(user, card.job)
         except Refused as error:
             return error.reply

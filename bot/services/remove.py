@@ -17,15 +17,16 @@ from bot.domain import (
     JobId,
     MessageGone,
     MessageTs,
+    Refused,
     SlackError,
     StoreUnavailable,
     UserId,
 )
 from bot.domain.ports import CardRepository, RemovalRepository, SlackMessages
-from bot.log import Act, audit, bind_job
+from bot.log import Act, audit
 from bot.rendering import answer_replies, replies
 from bot.services.intents import Response, SavedRequest
-from bot.services.targets import load_clicked_card
+from bot.services.targets import load_clicked_answer
 
 log = structlog.get_logger()
 
@@ -79,15 +80,14 @@ class RemoveService:
     ) -> Card | str:
         """Users who lost access can still take back what they showed, so only the user counts."""
         try:
-            card = await load_clicked_card(self._cards, card_id, channel, message_ts)
+            card = await load_clicked_answer(self._cards, card_id, channel, message_ts)
+        except Refused as error:
+            return error.reply
         except StoreUnavailable as error:
             log.error("card not read", card=card_id, reason=str(error))
             return replies.storage_down()
-        if card is None or not card.ended:
+        if not card.ended:
             return replies.nothing_to_show_here()
-        bind_job(card.job)
-        if card.removed_by is not None:
-            return answer_replies.removed_before()
         if not self._authorization.can_manage(user, card):
             audit(Act.REMOVE, user, channel, "refused: not theirs", job=card.job)
             return answer_replies.not_removable()

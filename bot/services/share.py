@@ -29,11 +29,11 @@ from bot.domain import (
     question_id,
 )
 from bot.domain.ports import CardRepository, OmniJobs, QuestionRepository, SlackDirectory
-from bot.log import Act, audit, bind_job
+from bot.log import Act, audit
 from bot.rendering import answer_replies, replies
 from bot.services.follow import FollowService
 from bot.services.intents import Intents, Response, SavedRequest
-from bot.services.targets import IsShared, Target, load_clicked_card
+from bot.services.targets import IsShared, Target, load_clicked_answer
 
 log = structlog.get_logger()
 
@@ -107,12 +107,7 @@ class ShareService:
     ) -> JobId:
         """Return the job to share. Raises Refused, OmniError, SlackError and StoreUnavailable."""
         user = request.user
-        card = await load_clicked_card(self._cards, card_id, request.channel, message_ts)
-        if card is None:
-            raise Refused(replies.nothing_to_show_here())
-        bind_job(card.job)
-        if card.removed_by is not None:
-            raise Refused(answer_replies.removed_before())
+        card = await load_clicked_answer(self._cards, card_id, request.channel, message_ts)
         if not is_direct(card.channel) or not card.ended:
             raise Refused(answer_replies.not_shareable())
         try:

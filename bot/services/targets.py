@@ -13,12 +13,14 @@ from bot.domain import (
     ConversationInfo,
     MessageTs,
     NotAllowedHere,
+    Refused,
     SlackError,
     UserId,
     is_direct,
 )
 from bot.domain.ports import CardRepository, SlackDirectory, SlackMessages
-from bot.rendering import replies
+from bot.log import bind_job
+from bot.rendering import answer_replies, replies
 from bot.services.lookups import Lookups
 
 log = structlog.get_logger()
@@ -121,6 +123,24 @@ def has_private_flag(text: str) -> bool:
 
 LOOKS_AGAIN_AFTER_SECONDS = (0.2, 0.4, 0.8)
 """When to read a card again that can be clicked already but is not stored yet."""
+
+
+async def load_clicked_answer(
+    cards: CardRepository, card_id: CardId, channel: ChannelRef, message_ts: MessageTs
+) -> Card:
+    """As `load_clicked_card`, for what a user does with an answer.
+
+    Raises:
+        Refused: there is no such card, or its answer was removed.
+        StoreUnavailable: the database did not answer.
+    """
+    card = await load_clicked_card(cards, card_id, channel, message_ts)
+    if card is None:
+        raise Refused(replies.nothing_to_show_here())
+    bind_job(card.job)
+    if card.removed_by is not None:
+        raise Refused(answer_replies.removed_before())
+    return card
 
 
 async def load_clicked_card(
