@@ -194,7 +194,7 @@ class CardCharts:
         if newest is None or newest.is_message_gone:
             return True
         # An edit that was not answered may have arrived.
-        return not await self._updater.show_final(newest, ts, plain, ended=True)
+        return not await self._updater.show_final(newest, ts, plain, outcome=job.state)
 
     async def _edit(self, card: Card, ts: MessageTs, message: Message) -> bool:
         """Edit the card until Slack accepts the chart. False if it refused it each time."""

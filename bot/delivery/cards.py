@@ -160,7 +160,7 @@ class CardLifecycle:
         if taken and await self._thread.complete(newest, ts, status, shown_before=card.ended):
             if job is not None:
                 await self._charts.deliver(newest, ts, job, plain, chart, replies)
-            outcome = status.job.state if status.has_ended and status.job else newest.outcome
+            outcome = status.outcome or newest.outcome
             has_ended = newest.ended or status.has_ended
             outcome = outcome if has_ended else JobState.UNKNOWN
             await self._cards.close(card, self._now(), ended=has_ended, outcome=outcome)
@@ -206,7 +206,9 @@ class CardLifecycle:
         """Let the card of an ended job say who retried its question. Raises OwnershipLost."""
         status = self._content_policy.visible(card.channel, status)
         if card.message_ts is not None and not card.is_message_gone:
-            await self._updater.show_final(card, card.message_ts, self._content(card, status), ended=True)
+            await self._updater.show_final(
+                card, card.message_ts, self._content(card, status), outcome=status.outcome
+            )
 
     async def _show_the_end(
         self, card: Card, ts: MessageTs, status: JobStatus, content: tuple[Message, ...]
@@ -214,8 +216,7 @@ class CardLifecycle:
         """Whether the card says how the job ended. If it did before Omni forgot the job, it is left as it is."""
         if card.ended and not status.has_ended and not card.is_stale:
             return True
-        outcome = status.job.state if status.has_ended and status.job else None
-        taken = await self._updater.show_final(card, ts, content, ended=status.has_ended, outcome=outcome)
+        taken = await self._updater.show_final(card, ts, content, outcome=status.outcome)
         if taken and not card.ended:
             self._count_the_end(card, status)
             if not card.may_show_the_end:

@@ -136,7 +136,7 @@ class CompletionThread:
 
     async def _to_notify(self, card: Card, status: JobStatus) -> tuple[UserId, ...]:
         """The followers who want to be notified of this end."""
-        outcome = status.job.state if status.has_ended and status.job else card.outcome
+        outcome = status.outcome or card.outcome
         choices = await self._preferences.notify(card.followers)
         is_answered = outcome is JobState.COMPLETE
         return tuple(each for each in card.followers if choices[each].includes(is_answered=is_answered))

@@ -54,9 +54,8 @@ class _PendingUpdate:
     """The content of the edit in flight, or of the last one."""
     final: asyncio.Future[bool] | None = None
     """Set for a final update; resolved when Slack has accepted it."""
-    ends: bool = False
     outcome: JobState | None = None
-    """Whether that final update says how the job ended."""
+    """How the job ended, if that final update says so."""
     is_optional: bool = False
     """Whether it is given up if Slack refuses it, and the card stays as it is."""
     not_before: float = 0.0
@@ -148,14 +147,13 @@ class MessageUpdater:
         ts: MessageTs,
         messages: tuple[Message, ...],
         *,
-        ended: bool = False,
         outcome: JobState | None = None,
         is_optional: bool = False,
     ) -> bool:
         """Send a final update and wait, however long, until Slack has accepted it.
 
-        `ended`: it says how the job ended, which is stored together with it. `outcome`: how, stored before it is sent,
-        because Omni may have deleted the job when the card has to be drawn again. `is_optional`: it goes after all
+        `outcome`: how the job ended, if it says so. Stored before it is sent, because Omni may have deleted the job
+        when the card has to be drawn again. `is_optional`: it goes after all
         other final updates, and is given up if Slack refuses it; the card is then as before. If the caller cancels an
         optional one, the card may show either until the next final update.
 
@@ -175,14 +173,14 @@ class MessageUpdater:
         if not update.wanted:
             self._forget(update)
             return True
-        update.final, update.ends = asyncio.get_running_loop().create_future(), ended
-        update.outcome, update.is_optional = outcome, is_optional
+        update.final, update.outcome = asyncio.get_running_loop().create_future(), outcome
+        update.is_optional = is_optional
         self._changed.set()
         try:
             return await update.final
         except asyncio.CancelledError:
             # A progress update from now on: only the next try finds out whether an edit came too late.
-            update.final, update.ends = None, False
+            update.final, update.outcome = None, None
             if is_optional:
                 update.wanted = None
             raise
@@ -226,14 +224,13 @@ class MessageUpdater:
         return min(due, key=lambda update: (not update.is_urgent, update.due_at), default=None)
 
     async def _edit(self, update: _PendingUpdate, variants: Variants) -> None:
-        message, ends, update.sent = variants.current, update.ends, variants
+        message, outcome, update.sent = variants.current, update.outcome, variants
+        ends = outcome is not None
         bind_job(update.card.job)
         try:
             # Stored first: should the outcome not be stored, no process may rely on the earlier content. It also fails
             # if another process owns the card.
-            await self._cards.mark_shown(
-                update.card, update.ts, None, ended=ends, outcome=update.outcome if ends else None
-            )
+            await self._cards.mark_shown(update.card, update.ts, None, outcome=outcome)
             await self._messages.update(update.card.channel, update.ts, message)
         except PayloadRefused as error:
             await self._on_refused(update, variants, error)
@@ -275,13 +272,14 @@ class MessageUpdater:
         update.shown = message.fingerprint
         self._metrics.edit_sent()
         update.is_unanswered = False
-        is_end = update.ends and update.wanted is not None and update.shown in update.wanted.fingerprints
-        store = partial(self._cards.mark_shown, update.card, update.ts, update.shown, ended=is_end)
+        is_wanted = update.wanted is not None and update.shown in update.wanted.fingerprints
+        outcome = update.outcome if is_wanted else None
+        store = partial(self._cards.mark_shown, update.card, update.ts, update.shown, outcome=outcome)
         try:
             if not await retry_until_stored(store, card=update.card.id):
                 update.shown = None  # a late edit of a replaced process may cover it
         except OwnershipLost as error:
-            await self._on_lost(update, error, is_late=True, ends=is_end)
+            await self._on_lost(update, error, is_late=True, ends=outcome is not None)
         except StoreUnavailable as error:
             # Costs one needless edit later.
             log.warning("look not stored", card=update.card.id, reason=str(error))

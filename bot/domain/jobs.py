@@ -257,6 +257,11 @@ class JobStatus:
         return self.is_missing or (self.job is not None and self.job.state.is_final)
 
     @property
+    def outcome(self) -> JobState | None:
+        """How the job ended; None if the snapshot does not show that."""
+        return self.job.state if self.has_ended and self.job else None
+
+    @property
     def has_ended(self) -> bool:
         """Whether the snapshot shows how the job ended."""
         return not self.is_missing and self.job is not None and self.job.state.is_final

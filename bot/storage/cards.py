@@ -183,14 +183,14 @@ class SqlCardRepository:
         message_ts: MessageTs,
         fingerprint: str | None,
         *,
-        ended: bool = False,
         outcome: JobState | None = None,
     ) -> bool:
+        ended = outcome is not None
         is_message = cards.c.message_ts == message_ts
         if fingerprint is None:
             look = ending(card.token) if ended else None
             history = None if ended else card.history
-            known = {"outcome": outcome} if outcome is not None else {}
+            known = {"outcome": outcome} if ended else {}
             self._update_owned(connection, card, is_message, shown_fingerprint=look, history=history, **known)
             return True
         if ended and self._end_shown(connection, card, message_ts, fingerprint):

@@ -200,12 +200,11 @@ def _look_not_marked_unknown() -> None:
         message_ts: MessageTs,
         fingerprint: str | None,
         *,
-        ended: bool = False,
         outcome: JobState | None = None,
     ) -> bool:
         if fingerprint is None:
             return True
-        return await real(self, card, message_ts, fingerprint, ended=ended, outcome=outcome)
+        return await real(self, card, message_ts, fingerprint, outcome=outcome)
 
     _replace(SqlCardRepository, "mark_shown", mark_shown)
 
@@ -309,14 +308,13 @@ def _chart_left_on_card() -> None:
         ts: MessageTs,
         messages: tuple[Message, ...],
         *,
-        ended: bool = False,
         outcome: JobState | None = None,
         is_optional: bool = False,
     ) -> bool:
         is_open = not is_optional and card.ended and card.shown_fingerprint is None
         if is_open:
             return True
-        return await real(self, card, ts, messages, ended=ended, outcome=outcome, is_optional=is_optional)
+        return await real(self, card, ts, messages, outcome=outcome, is_optional=is_optional)
 
     _replace(MessageUpdater, "show_final", show_final)
 

@@ -831,10 +831,10 @@ class FakeCards:
         message_ts: MessageTs,
         fingerprint: str | None,
         *,
-        ended: bool = False,
         outcome: JobState | None = None,
     ) -> bool:
         await self._record("mark_shown")
+        ended = outcome is not None
         mine, there = ending(card.token), self.rows.get(card.id)
         is_end = ended and fingerprint is not None and mine is not None
         if is_end and there and there.message_ts == message_ts and there.may_show_the_end:

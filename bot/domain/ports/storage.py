@@ -189,14 +189,13 @@ class CardRepository(Protocol):
         message_ts: MessageTs,
         fingerprint: str | None,
         *,
-        ended: bool = False,
         outcome: JobState | None = None,
     ) -> bool:
         """Store the fingerprint of what the message shows; None: unknown, because an edit begins, with whose content
         the card's history is stored.
 
-        `ended`: the edit shows how the job ended. It is stored without ownership too, unless another edit has begun;
-        the card can then be claimed again. `outcome`: how the job ended, if such an edit begins.
+        `outcome`: how the job ended, if the edit shows that. Then it is stored without ownership too, unless another
+        edit has begun; the card can then be claimed again.
 
         False, and nothing changed, if the card became stale during the edit. Raises OwnershipLost.
         """

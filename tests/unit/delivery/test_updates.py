@@ -22,6 +22,7 @@ from bot.domain.errors import (
     SlackUnreachable,
     StoreUnavailable,
 )
+from bot.domain.jobs import JobState
 from bot.domain.messages import Message
 from bot.ratelimit import Rate, RateLimiter
 from tests.support.fakes import HERE, JOB, START, FakeCards, FakeMeter, FakeSlackMessages, FreeLedger, a_card
@@ -387,10 +388,12 @@ async def test_final_updates_run_in_order() -> None:
     async with easel.running():
         (card, ts) = easel.cards[0]
         easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
-        first = asyncio.create_task(easel.drawing.show_final(card, ts, look("failed"), ended=True))
+        first = asyncio.create_task(
+            easel.drawing.show_final(card, ts, look("failed"), outcome=JobState.FAILED)
+        )
         await asyncio.sleep(0.5)
         second = asyncio.create_task(
-            easel.drawing.show_final(card, ts, look("failed, asked again"), ended=True)
+            easel.drawing.show_final(card, ts, look("failed, asked again"), outcome=JobState.FAILED)
         )
         async with asyncio.timeout(60):
             assert await first and await second
@@ -429,7 +432,7 @@ async def test_late_end_does_not_doubt_an_end_already_shown(is_answered: bool) -
         if not is_answered:
             easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         with pytest.raises(OwnershipLost):
-            await easel.drawing.show_final(card, ts, look("failed"), ended=True)
+            await easel.drawing.show_final(card, ts, look("failed"), outcome=JobState.FAILED)
         await asyncio.sleep(5)
         row = easel.card_repository.rows[card.id]
         assert (row.shown_fingerprint, row.closed_at, row.ended) == ("end", START, True)
@@ -444,7 +447,7 @@ async def test_late_running_look_doubts_an_end_drawn_after_it() -> None:
         await asyncio.sleep(0.5)
         easel.taken_over(shown_fingerprint="end", ended=True, closed_at=START)
         with pytest.raises(OwnershipLost):
-            await easel.drawing.show_final(card, ts, look("failed"), ended=True)
+            await easel.drawing.show_final(card, ts, look("failed"), outcome=JobState.FAILED)
         await asyncio.sleep(5)
         assert easel.card_repository.rows[card.id].shown_fingerprint == NEEDS_REDRAW
 
@@ -475,7 +478,7 @@ async def test_final_update_is_repeated_if_marked_stale() -> None:
             )
 
         easel.fake_slack.on_update = doubted_by_another_process
-        assert await easel.drawing.show_final(card, ts, look("failed"), ended=True)
+        assert await easel.drawing.show_final(card, ts, look("failed"), outcome=JobState.FAILED)
     assert easel.edits() == ["failed", "failed"]
     row = easel.card_repository.rows[card.id]
     assert (row.shown_fingerprint, row.ended) == (Message("failed").fingerprint, True)

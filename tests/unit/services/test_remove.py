@@ -230,7 +230,7 @@ async def test_owner_from_before_can_write_nothing() -> None:
     async with world.bot() as services:
         await remove(services)
         for write in (
-            world.card_repository.mark_shown(before, CARD, "hash", ended=True),
+            world.card_repository.mark_shown(before, CARD, "hash", outcome=JobState.FAILED),
             world.card_repository.mark_reply_started(before, PART, START),
             world.card_repository.close(before, START),
         ):

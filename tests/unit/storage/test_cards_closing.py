@@ -275,7 +275,7 @@ async def test_only_old_closed_cards_are_deleted(store: CardRepository) -> None:
 @pytest.mark.parametrize("is_closed", [True, False])
 async def test_stale_final_update_is_repeated(store: CardRepository, is_closed: bool) -> None:
     mine = await with_card(store, "look")
-    await store.mark_shown(mine, MessageTs("1.1"), "the end", ended=True)
+    await store.mark_shown(mine, MessageTs("1.1"), "the end", outcome=JobState.FAILED)
     if is_closed:
         await store.close(mine, NOON, ended=True)
     await store.mark_stale(mine.id, MessageTs("1.0"))  # another card's
@@ -292,7 +292,7 @@ async def test_stale_card_keeps_its_owner(store: CardRepository) -> None:
     mine = await with_card(store, "look")
     assert await store.mark_shown(mine, MessageTs("1.1"), None)
     await store.mark_stale(mine.id, MessageTs("1.1"))
-    assert not await store.mark_shown(mine, MessageTs("1.1"), "another look", ended=True)
+    assert not await store.mark_shown(mine, MessageTs("1.1"), "another look", outcome=JobState.FAILED)
     assert await store.mark_shown(mine, MessageTs("1.0"), "of a former card")
     assert await store.mark_shown(mine, MessageTs("1.1"), None)
     assert await store.mark_shown(mine, MessageTs("1.1"), "another look")
@@ -306,10 +306,10 @@ async def test_stale_card_keeps_its_owner(store: CardRepository) -> None:
 
 async def test_former_owner_stores_its_final_update(store: CardRepository) -> None:
     mine = await with_card(store, "look")
-    assert await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
+    assert await store.mark_shown(mine, MessageTs("1.1"), None, outcome=JobState.FAILED)
     newer, (theirs,) = await store.claim(JOB)
     assert theirs.may_show_the_end
-    assert await store.mark_shown(mine, MessageTs("1.1"), "the end", ended=True)
+    assert await store.mark_shown(mine, MessageTs("1.1"), "the end", outcome=JobState.FAILED)
     stored = await store.get(mine.id)
     assert stored is not None and (stored.shown_fingerprint, stored.ended) == ("the end", True)
     with pytest.raises(OwnershipLost):
@@ -320,7 +320,7 @@ async def test_former_owner_stores_its_final_update(store: CardRepository) -> No
 
 async def test_outcome_is_stored_before_its_final_update(store: CardRepository) -> None:
     mine = await with_card(store, "look")
-    await store.mark_shown(mine, MessageTs("1.1"), None, ended=True, outcome=JobState.FAILED)
+    await store.mark_shown(mine, MessageTs("1.1"), None, outcome=JobState.FAILED)
     await store.mark_stale(mine.id, MessageTs("1.1"))
     (theirs,) = await taken_up(store)
     assert (theirs.outcome, theirs.ended, theirs.is_stale) == (JobState.FAILED, False, True)
@@ -331,24 +331,24 @@ async def test_outcome_is_stored_before_its_final_update(store: CardRepository) 
 
 async def test_final_updates_of_two_owners_both_count(store: CardRepository) -> None:
     mine = await with_card(store, "look")
-    await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
+    await store.mark_shown(mine, MessageTs("1.1"), None, outcome=JobState.FAILED)
     (theirs,) = await taken_up(store)
-    await store.mark_shown(theirs, MessageTs("1.1"), None, ended=True)
-    assert await store.mark_shown(mine, MessageTs("1.1"), "the end", ended=True)
+    await store.mark_shown(theirs, MessageTs("1.1"), None, outcome=JobState.FAILED)
+    assert await store.mark_shown(mine, MessageTs("1.1"), "the end", outcome=JobState.FAILED)
     stored = await store.get(mine.id)
     assert stored is not None and stored.ended and stored.may_show_the_end
-    assert await store.mark_shown(theirs, MessageTs("1.1"), "the end, too", ended=True)
+    assert await store.mark_shown(theirs, MessageTs("1.1"), "the end, too", outcome=JobState.FAILED)
     stored = await store.get(mine.id)
     assert stored is not None and (stored.shown_fingerprint, stored.ended) == ("the end, too", True)
 
 
 async def test_former_owner_is_refused_after_newer_edit(store: CardRepository) -> None:
     mine = await with_card(store, "look")
-    await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
+    await store.mark_shown(mine, MessageTs("1.1"), None, outcome=JobState.FAILED)
     (theirs,) = await taken_up(store)
     await store.mark_shown(theirs, MessageTs("1.1"), None)
     with pytest.raises(OwnershipLost):
-        await store.mark_shown(mine, MessageTs("1.1"), "the end", ended=True)
+        await store.mark_shown(mine, MessageTs("1.1"), "the end", outcome=JobState.FAILED)
     assert await store.get(mine.id) == replace(theirs, shown_fingerprint=None)
 
 
@@ -409,7 +409,7 @@ async def test_ended_card_keeps_no_history(store: CardRepository, way: str) -> N
     await store.mark_shown(mine, MessageTs("1.1"), None)
     match way:
         case "final update":
-            await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
+            await store.mark_shown(mine, MessageTs("1.1"), None, outcome=JobState.FAILED)
         case "ended":
             await store.close(mine, NOON, ended=True)
         case "unfollowed":

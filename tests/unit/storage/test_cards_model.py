@@ -155,9 +155,11 @@ async def act(pair: Pair, action: str, which: int, new: Card) -> None:
         "card tried": lambda table, mine: table.mark_post_started(mine, at if which % 3 else None),
         "card posted": lambda table, _: table.mark_posted(id_, row.post_started_at or at, ts, "look"),
         "card shows": lambda table, mine: table.mark_shown(mine, row.message_ts or ts, f"look {which}"),
-        "end begins": lambda table, mine: table.mark_shown(mine, row.message_ts or ts, None, ended=True),
+        "end begins": lambda table, mine: table.mark_shown(
+            mine, row.message_ts or ts, None, outcome=JobState.FAILED
+        ),
         "card shows the end": lambda table, mine: table.mark_shown(
-            mine, row.message_ts or ts, "end", ended=True
+            mine, row.message_ts or ts, "end", outcome=JobState.FAILED
         ),
         "last look doubted": lambda table, _: table.mark_stale(id_, row.message_ts or ts),
         "card gone": lambda table, _: table.mark_message_gone(id_, row.message_ts or ts),

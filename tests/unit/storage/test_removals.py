@@ -60,8 +60,8 @@ async def test_owner_from_before_has_lost_the_card(store: CardRepository) -> Non
     assert [card.removed_by for card in await store.open_cards(mine.job, mine.token)] == [ADA]
     for write in (
         store.reload(mine),
-        store.mark_shown(mine, CARD, None, ended=True),
-        store.mark_shown(mine, CARD, "late", ended=True),
+        store.mark_shown(mine, CARD, None, outcome=JobState.FAILED),
+        store.mark_shown(mine, CARD, "late", outcome=JobState.FAILED),
         store.mark_reply_started(mine, DATA, NOON),
         store.mark_completion_reply_started(mine, NOON),
         store.close(mine, NOON, ended=True),

@@ -118,7 +118,7 @@ CARDS: dict[str, tuple[Call, object]] = {
     "unfollow": (lambda n: n.cards.unfollow(n.running.id, GRACE), None),
     "mark_post_started": (lambda n: n.cards.mark_post_started(n.running, MUCH_LATER), LOST),
     "mark_posted": (lambda n: n.cards.mark_posted(n.running.id, NOON, REPLY, "other"), False),
-    "mark_shown": (lambda n: n.cards.mark_shown(n.running, CARD, "other", ended=True), LOST),
+    "mark_shown": (lambda n: n.cards.mark_shown(n.running, CARD, "other", outcome=JobState.FAILED), LOST),
     "mark_stale": (lambda n: n.cards.mark_stale(n.running.id, CARD), None),
     "mark_message_gone": (lambda n: n.cards.mark_message_gone(n.running.id, CARD), None),
     "leave_thread": (lambda n: n.cards.leave_thread(n.running), LOST),
