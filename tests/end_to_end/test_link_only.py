@@ -29,7 +29,7 @@ DATA = JobData(
 
 
 def sent(world: World) -> list[str]:
-    """All that the bot has sent to Slack: messages, edits, private lines, views, files and their names."""
+    """Everything that the bot has sent to Slack: messages, edits, private lines, views, files and their names."""
     return [f"{request.method} {request.args}" for request in world.slack.requests]
 
 
@@ -96,6 +96,10 @@ async def test_link_everywhere_sends_no_content(world: World) -> None:
     assert "The answer is in Omni." in str(world.slack.messages(direct))
 
 
+def answers(world: World) -> int:
+    return sum("Answered in" in message.text for message in world.slack.messages(world.channel))
+
+
 async def test_link_only_channel_beside_a_full_one(world: World) -> None:
     other = world.slack.workspace.channel("sales").id
     settings = {"link_only_channels": world.channel, "omni_model_id": MODEL, "notify_after_seconds": 0}
@@ -106,7 +110,7 @@ async def test_link_only_channel_beside_a_full_one(world: World) -> None:
         await world.type(job)
         await world.type(job, channel=other)
         await world.card(f"{MARK} paragraph 1", channel=other)
-        await world.slack.until(lambda: str(world.slack.messages(world.channel)).count("Answered in") == 2)
+        await world.slack.until(lambda: answers(world) == 2)
 
     here = [m for m in world.slack.workspace.channels[world.channel].messages.values() if m.by_bot]
     assert [m for m in here if MARK in f"{m.text} {m.blocks}"] == []
@@ -117,7 +121,7 @@ async def test_unconfirmed_question_is_not_sent_back(world: World, fault: Fault)
     async with world.bot(answers="link", omni_model_id=MODEL):
         world.omni.faults.plan(fault, on=SUBMIT)
         await ask(world, f"{MARK} question")
-        await world.told(world.ada, "I don't know whether it accepted your question")
+        await world.reply_to(world.ada, "I don't know whether it accepted your question")
 
     assert_no_mark(world)
 
@@ -133,7 +137,7 @@ async def test_kill_in_the_middle_sends_no_content(world: World) -> None:
     async with world.bot(answers="link", notify_after_seconds=0):
         await world.card("Answered")
         await world.slack.until(lambda: bool(world.replies(card)))
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
 
     assert_no_mark(world)
     assert len(world.replies(card)) == 1
