@@ -37,7 +37,7 @@ from bot.rendering import card as card_module
 log = structlog.get_logger()
 
 CSV = "csv "
-"""What the kind of a CSV file begins with."""
+"""The prefix of the kind of a CSV file."""
 
 
 class AnswerRemover:

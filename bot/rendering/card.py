@@ -151,7 +151,7 @@ def _chart_alt(job: Job) -> str:
 def rating_report(job: JobId, user: UserId, rating: Rating, reason: str, link: str | None) -> Message:
     """Render a user's rating of an answer for the operator's channel, with neither question nor answer.
 
-    `reason`: what the user wrote, if anything.
+    `reason`: the user's own words; may be empty.
     """
     words = strip_control_chars(reason).strip()
     verdict = "found an answer helpful" if rating is Rating.HELPFUL else "did not find an answer helpful"
@@ -342,7 +342,7 @@ def _footer(card: Card) -> str:
             else ""
         )
     retried = f" · retried by <@{card.retried_by}>" if card.retried_by else ""
-    # Who follows a job by its id may not be who asked for it.
+    # A user who follows a job by its id may not be the one who asked for it.
     verb = "Asked" if card.asked_by_bot else "Followed"
     first = "Announced by the API" if is_announced else f"{verb} by <@{card.requester}>"
     return f"{first}{also}{retried} · job {code(card.job, 60)}"

@@ -91,7 +91,7 @@ def describe(
 ) -> StatusText:
     """Describe the status of a job.
 
-    `cancelled_by`: the Slack user who asked to cancel it. `outcome`: how it ended by what the bot has stored, in case
+    `cancelled_by`: the Slack user who asked to cancel it. `outcome`: how it ended, as the bot has stored it, in case
     Omni no longer has it.
     """
     if status.is_missing and outcome in _FORGOTTEN:
@@ -202,5 +202,5 @@ def _cancelling(
 
 
 def _canceller(by: UserId | None) -> tuple[str, ...]:
-    """Omni names its own user only by an id, which no reader knows."""
+    """Omni names a canceller only by a UUID, so only users of Slack are named."""
     return () if by is None else (f"Cancelled by <@{by}>.",)

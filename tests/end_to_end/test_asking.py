@@ -70,7 +70,7 @@ async def test_private_question_is_answered_in_dm(world: World) -> None:
     async with world.bot(omni_model_id=MODEL):
         await ask(world, f"{QUESTION} private")
         await world.card("Sunglasses.", channel=world.slack.dm(world.ada))
-        await world.told(world.ada, "As requested")
+        await world.reply_to(world.ada, "As requested")
 
     assert world.slack.messages(world.channel) == []
 
@@ -101,7 +101,7 @@ async def test_follow_up_waits_for_busy_chat(world: World) -> None:
         await ask(world, QUESTION)
         card = await world.card("Omni is working on it")
         await world.slack.mention("And by region?", user=world.ada, channel=world.channel, thread=card.ts)
-        await world.told(world.ada, "I'll ask yours right after it")
+        await world.reply_to(world.ada, "I'll ask yours right after it")
         assert len(world.omni.jobs) == 1
         await reply(world, card, "Asked by")
 
@@ -113,7 +113,7 @@ async def test_unanswered_submit_is_repeated_only_by_user(world: World) -> None:
     world.omni.faults.plan(TAKEN_YET_504, on=SUBMIT)
     async with world.bot(omni_model_id=MODEL):
         await ask(world, QUESTION)
-        await world.told(world.ada, "whether it accepted your question")
+        await world.reply_to(world.ada, "whether it accepted your question")
         assert submits(world) == 1 and world.slack.messages(world.channel) == []
         (line,) = [each for each in world.slack.private(world.ada) if "whether it accepted" in each.text]
         await world.slack.click(user=world.ada, channel=world.channel, ts=line.ts, action_id="try_again")
@@ -129,7 +129,7 @@ async def test_failed_job_is_retried_once(world: World) -> None:
         card = await world.card("The job failed")
         world.omni.script_for_submitted = QUICK
         await world.slack.click(user=world.grace, channel=world.channel, ts=card.ts, action_id="retry_job")
-        await world.told(world.grace, "Only the person who started this job")
+        await world.reply_to(world.grace, "Only the person who started this job")
         await world.slack.click(
             user=world.ada, channel=world.channel, ts=card.ts, action_id="retry_job", deliveries=2
         )
@@ -144,7 +144,7 @@ async def test_failed_job_is_retried_once(world: World) -> None:
             action_id="retry_job",
             value=_watch_of(world, card),
         )
-        await world.told(world.ada, "This question was already retried")
+        await world.reply_to(world.ada, "This question was already retried")
 
     first, second = world.omni.jobs.values()
     assert (first.prompt, first.conversation_id) == (second.prompt, second.conversation_id)
@@ -234,7 +234,7 @@ async def test_refused_question_leaves_no_card(world: World) -> None:
     async with world.bot(omni_model_id=MODEL):
         world.omni.faults.plan(Fault("status", 404, '{"detail": "gone", "status": 404}'), on=SUBMIT)
         await ask(world, QUESTION)
-        await world.told(world.ada, "Omni rejected the question")
+        await world.reply_to(world.ada, "Omni rejected the question")
 
     assert world.slack.messages(world.channel) == [] and world.omni.jobs == {}
 

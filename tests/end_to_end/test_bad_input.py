@@ -27,7 +27,7 @@ async def nothing_posted(world: World) -> bool:
 async def test_invalid_id_gets_usage_without_request(world: World, typed: str, told: str) -> None:
     async with world.bot():
         await world.type(typed)
-        line = await world.told(world.ada, told)
+        line = await world.reply_to(world.ada, told)
 
     assert "/omni-job 550e8400" in line
     assert world.omni.requests == []
@@ -37,9 +37,9 @@ async def test_invalid_id_gets_usage_without_request(world: World, typed: str, t
 async def test_unknown_job_gets_only_ephemeral_reply(world: World) -> None:
     async with world.bot():
         await world.type(UNKNOWN)
-        await world.told(world.ada, "Omni has no such job")
+        await world.reply_to(world.ada, "Omni has no such job")
         await world.type("list")
-        await world.told(world.ada, "You aren't following any running jobs")
+        await world.reply_to(world.ada, "You aren't following any running jobs")
 
     assert await nothing_posted(world)
     assert len(world.omni.requests) == 1
@@ -67,7 +67,7 @@ async def test_chat_without_job_gets_reply(world: World) -> None:
     world.omni.add(LONG, conversation_id=chat)
     async with world.bot():
         await world.type(f"https://acme.omniapp.co/chat/{chat}")
-        await world.told(world.ada, "no AI job in that Omni chat")
+        await world.reply_to(world.ada, "no AI job in that Omni chat")
 
     assert await nothing_posted(world)
 
@@ -76,7 +76,7 @@ async def test_refused_key_is_reported_to_user(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot(omni_api_token="omni_osk_wrong"):
         await world.type(job)
-        line = await world.told(world.ada, "contact the bot's operator")
+        line = await world.reply_to(world.ada, "contact the bot's operator")
 
     assert "omni_osk" not in line
     assert await nothing_posted(world)

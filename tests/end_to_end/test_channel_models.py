@@ -136,7 +136,7 @@ async def test_form_of_a_former_admin_changes_nothing(world: World, support: str
         await world.slack.submit_view(
             {"question": "Top products?", "model": support, "for_channel": CHECKED}, user=world.ada
         )
-        await world.told(world.ada, "Only a bot admin can choose the model for everyone")
+        await world.reply_to(world.ada, "Only a bot admin can choose the model for everyone")
         assert world.omni.jobs == {}
         await ask(world, "Top products?")
         await submitted(world, 1)
@@ -159,7 +159,7 @@ async def test_forged_checkbox_changes_nothing(world: World, support: str) -> No
         ]
         forged.values[block["block_id"]] = {element["action_id"]: view_state.entered(element, CHECKED, ())}
         await world.slack.submit_view({"question": "Top products?"}, user=world.grace)
-        await world.told(world.grace, "Only a bot admin can choose the model for everyone")
+        await world.reply_to(world.grace, "Only a bot admin can choose the model for everyone")
         await ask(world, "Top products?")
         await submitted(world, 1)
 

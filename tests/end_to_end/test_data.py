@@ -46,7 +46,7 @@ async def test_show_data_posts_table_chart_and_file_once(world: World) -> None:
         for _ in range(3):
             await press(world, card, "show_data")
         table, file = await replies(world, card, lambda found: len(found) == 2)
-        told = await world.told(world.grace, "already shown")
+        told = await world.reply_to(world.grace, "already shown")
 
     (rows,) = [block["rows"] for block in table.blocks if block["type"] == "data_table"]
     assert rows[1] == [
@@ -90,7 +90,7 @@ async def test_removed_bot_replies_with_omni_link(world: World) -> None:
         card = await answered(world)
         await world.slack.remove_bot(card.channel)
         await press(world, card, "show_data")
-        told = await world.told(world.grace, "I'm not in this channel, so I can't show it in this thread")
+        told = await world.reply_to(world.grace, "I'm not in this channel, so I can't show it in this thread")
     assert world.omni.base_url in told and "/invite" in told
     assert world.replies(card) == [] and world.slack.calls("files.getUploadURLExternal") == []
 
@@ -100,7 +100,7 @@ async def test_missing_file_scope_shows_only_table(world: World) -> None:
     async with world.bot():
         card = await answered(world)
         await press(world, card, "show_data")
-        told = await world.told(world.grace, "add a CSV file here")
+        told = await world.reply_to(world.grace, "add a CSV file here")
     assert world.omni.base_url in told
     (table,) = world.replies(card)
     assert table.files == [] and len(world.slack.private(world.grace)) == 1
@@ -122,5 +122,5 @@ async def test_missing_result_is_reported(world: World, monkeypatch: pytest.Monk
     async with world.bot():
         card = await answered(world, JobData(DATA.queries, ready_after_seconds=600.0))
         await press(world, card, "show_data")
-        await world.told(world.grace, "Omni has nothing more to show")
+        await world.reply_to(world.grace, "Omni has nothing more to show")
     assert world.replies(card) == []

@@ -38,11 +38,11 @@ async def rate_twice(world: World) -> None:
     async with world.bot():
         card = await answered(world)
         await rate(world, card, "helpful")
-        await world.told(world.ada, "Thanks for your feedback")
+        await world.reply_to(world.ada, "Thanks for your feedback")
         await rate(world, card, "helpful")
-        await world.told(world.ada, "You have said that already")
+        await world.reply_to(world.ada, "You have said that already")
         await rate(world, card, "unhelpful", world.grace)
-        await world.told(world.grace, "Thanks for your feedback")
+        await world.reply_to(world.grace, "Thanks for your feedback")
     assert world.slack.modal(world.grace) is None, "no one would read a reason"
 
 
@@ -55,7 +55,7 @@ async def test_reason_is_passed_on_without_the_answer(world: World) -> None:
         await world.slack.until(lambda: world.slack.modal(world.ada) is not None)
         done = await world.slack.submit_view({"reason": "Wrong <!channel> year"}, user=world.ada)
         assert done.closed
-        await world.told(world.ada, "I passed that on")
+        await world.reply_to(world.ada, "I passed that on")
 
     counted, explained = world.slack.messages(service)
     assert "did not find an answer helpful" in counted.text and "Wrong" not in counted.text
@@ -78,7 +78,7 @@ async def test_channel_that_takes_no_post_is_said(world: World, state: str) -> N
         await rate(world, card, "unhelpful")
         await world.slack.until(lambda: world.slack.modal(world.ada) is not None)
         await world.slack.submit_view({"reason": "Wrong year"}, user=world.ada)
-        await world.told(world.ada, "could not pass on the reason")
+        await world.reply_to(world.ada, "could not pass on the reason")
 
 
 async def test_feedback_is_refused_like_other_clicks(world: World) -> None:
@@ -86,9 +86,9 @@ async def test_feedback_is_refused_like_other_clicks(world: World) -> None:
     async with world.bot(feedback_channel=service):
         card = await answered(world)
         await rate(world, card, "helpful", "marie")
-        await world.told(world.slack.workspace.user("marie").id, "You can't use this bot")
+        await world.reply_to(world.slack.workspace.user("marie").id, "You can't use this bot")
         await rate(world, card, "rate_answer", value="helpful 7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11")
-        await world.told(world.ada, "no longer know this card")
+        await world.reply_to(world.ada, "no longer know this card")
         await rate(world, card, "rate_answer", value="splendid")
         await rate(world, card, "unhelpful", "marie")
         await world.slack.until(lambda: "You can't use this bot" in str(world.slack.modal("marie")))
@@ -102,7 +102,7 @@ async def test_feedback_can_be_turned_off(world: World) -> None:
     assert "helpful" in str(card.blocks)
     async with world.bot(feedback="off"):
         await rate(world, card, "helpful")
-        await world.told(world.ada, "Feedback is turned off")
+        await world.reply_to(world.ada, "Feedback is turned off")
         await world.type(world.omni.add(ANSWERED, prompt=QUESTION), channel=SALES)
         other = await world.card("ANSWER-MARK", channel=SALES)
     assert "helpful" not in str(other.blocks)
@@ -112,12 +112,12 @@ async def test_rating_survives_a_kill(world: World) -> None:
     bot = await world.forked_bot()
     card = await answered(world)
     await rate(world, card, "helpful")
-    await world.told(world.ada, "Thanks for your feedback")
+    await world.reply_to(world.ada, "Thanks for your feedback")
     bot.kill()
     await bot.wait()
     async with world.bot():
         await rate(world, card, "helpful")
-        await world.told(world.ada, "You have said that already")
+        await world.reply_to(world.ada, "You have said that already")
 
 
 async def test_refused_feedback_block_falls_back_to_buttons(world: World) -> None:
@@ -126,7 +126,7 @@ async def test_refused_feedback_block_falls_back_to_buttons(world: World) -> Non
     async with world.bot():
         card = await answered(world)
         await rate(world, card, "rate_answer_helpful")
-        await world.told(world.ada, "Thanks for your feedback")
+        await world.reply_to(world.ada, "Thanks for your feedback")
         await world.type(world.omni.add(ANSWERED, prompt=QUESTION), channel=SALES)
         await world.card("ANSWER-MARK", channel=SALES)
 

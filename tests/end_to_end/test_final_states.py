@@ -101,7 +101,7 @@ async def test_long_answer_continues_in_thread_completely(world: World) -> None:
         await world.slack.until(
             lambda: any("Paragraph 30 of" in str(reply.blocks) for reply in world.replies(card))
         )
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
 
     shown = str([message.blocks for message in (card, *world.replies(card))])
     assert re.findall(r"Paragraph (\d+) of many", shown) == [str(number) for number in range(1, 31)]

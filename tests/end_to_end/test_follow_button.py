@@ -29,7 +29,7 @@ async def test_follower_is_shown_once_and_notified(world: World) -> None:
         card = await world.card("Omni is working on it")
         for line in ("You follow this job now", "You follow this job already"):
             await follow(world, card, world.grace)
-            await world.told(world.grace, line)
+            await world.reply_to(world.grace, line)
         card = await world.card(f"Followed by <@{world.ada}>, also followed by <@{world.grace}>")
         await world.card("The job failed")
         await world.slack.until(lambda: bool(world.replies(card)))
@@ -44,7 +44,7 @@ async def test_follow_survives_a_kill(world: World) -> None:
     await world.type(job)
     card = await world.card("Omni is working on it")
     await follow(world, card, world.grace)
-    await world.told(world.grace, "You follow this job now")
+    await world.reply_to(world.grace, "You follow this job now")
     bot.kill()
     await bot.wait()
     world.omni.set(job, state="FAILED", error={"message": "No such column"})
@@ -61,11 +61,11 @@ async def test_follow_is_refused_like_a_command(world: World) -> None:
         await world.type(world.omni.add(LONG))
         card = await world.card("Omni is working on it")
         await follow(world, card, "marie")
-        await world.told(world.slack.workspace.user("marie").id, "You can't use this bot")
+        await world.reply_to(world.slack.workspace.user("marie").id, "You can't use this bot")
         await follow(world, card, world.grace, value="7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11")
-        await world.told(world.grace, "no longer know this card")
+        await world.reply_to(world.grace, "no longer know this card")
         await world.type("list", user=world.grace)
-        await world.told(world.grace, "You aren't following any running jobs")
+        await world.reply_to(world.grace, "You aren't following any running jobs")
 
     assert f"Followed by <@{world.ada}> ·" in str(card.blocks)
 
@@ -75,7 +75,7 @@ async def test_other_users_job_is_not_followed(world: World) -> None:
         await world.type(world.omni.add(LONG, user_id=ADA))
         card = await world.card("Omni is working on it")
         await follow(world, card, world.grace)
-        await world.told(world.grace, "Omni has no such job")
+        await world.reply_to(world.grace, "Omni has no such job")
 
     assert f"Followed by <@{world.ada}> ·" in str(card.blocks)
 
@@ -85,7 +85,7 @@ async def test_menu_stops_following_after_confirmation(world: World) -> None:
         await world.type(world.omni.add(LONG))
         card = await world.card("Omni is working on it")
         await follow(world, card, world.grace)
-        await world.told(world.grace, "You follow this job now")
+        await world.reply_to(world.grace, "You follow this job now")
         for confirmed in (False, True):
             await world.slack.click(
                 user=world.grace,
@@ -94,6 +94,6 @@ async def test_menu_stops_following_after_confirmation(world: World) -> None:
                 action_id="stop_following",
                 confirmed=confirmed,
             )
-        await world.told(world.grace, "One other person still follows it")
+        await world.reply_to(world.grace, "One other person still follows it")
 
     assert sum("no longer follow" in line.text for line in world.slack.private(world.grace)) == 1

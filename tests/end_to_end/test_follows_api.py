@@ -103,7 +103,7 @@ async def test_simultaneous_announcements_share_one_card(world: World, program: 
         answers = await asyncio.gather(*(program.announce(asked) for _ in range(10)))
         await world.card("Thinking")
         await world.type(job)
-        await world.told(world.ada, "This job already has")
+        await world.reply_to(world.ada, "This job already has")
 
     assert sorted(status for status, _ in answers) == [200] * 9 + [202]
     assert len({answer["card_id"] for _, answer in answers}) == 1
@@ -132,9 +132,9 @@ async def test_admins_alone_may_cancel_an_announced_job(world: World, program: P
         card = await world.card("Thinking")
         press = partial(world.slack.click, channel=card.channel, ts=card.ts, action_id="cancel_job")
         await press(user=world.ada)
-        await world.told(world.ada, "a bot admin")
+        await world.reply_to(world.ada, "a bot admin")
         await press(user=world.grace)
-        await world.told(world.grace, "Omni will stop after")
+        await world.reply_to(world.grace, "Omni will stop after")
 
     assert sum(request.path.endswith("/cancel") for request in world.omni.requests) == 1
 
@@ -222,7 +222,7 @@ async def test_refusal_says_why_and_stores_nothing(
 ) -> None:
     async with world.bot(**program.settings):
         answered, answer, _ = await program.post(**sent)
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
 
     assert (answered, answer["error"]) == (status, error)
     assert message in answer["message"]

@@ -37,7 +37,7 @@ async def test_shutdown_notifies_waiting_user(world: World) -> None:
         await world.type(f"https://acme.omniapp.co/chat/{world.omni.jobs[job].conversation_id}")
         await asyncio.sleep(0.3)
 
-    await world.told(world.ada, "I'm restarting")
+    await world.reply_to(world.ada, "I'm restarting")
     assert world.slack.messages(world.channel) == []
 
 
@@ -50,7 +50,7 @@ async def test_failed_dm_loses_no_card(world: World, fault: Fault) -> None:
     async with world.bot():
         await world.type(job, channel=world.slack.workspace.channel("leadership").id)
         await world.card("Thinking", channel=world.slack.dm(world.ada))
-        await world.told(world.ada, "your DMs")
+        await world.reply_to(world.ada, "your DMs")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ async def test_ephemeral_reply_is_repeated_only_if_refused(world: World, fault: 
         assert answer.acked == (fault is not RESET_AFTER)
         await asyncio.sleep(2.5)
         await world.type("list", user=world.grace)
-        await world.told(world.grace, "You aren't following any running jobs")
+        await world.reply_to(world.grace, "You aren't following any running jobs")
 
     refusals = [line for line in world.slack.private(world.ada) if "not an Omni job id" in line.text]
     assert len(refusals) == 1
@@ -81,7 +81,7 @@ async def test_repeated_click_is_answered_once(world: World) -> None:
         )
         await world.card("The bot no longer follows this job")
         await world.type("list", user=world.grace)
-        await world.told(world.grace, "You aren't following any running jobs")
+        await world.reply_to(world.grace, "You aren't following any running jobs")
 
     (line,) = world.slack.private(world.ada)
     assert "You no longer follow this job" in line.text
@@ -120,7 +120,7 @@ async def test_command_without_user_or_channel_is_answered(world: World, field: 
 async def test_null_text_is_answered_like_empty(world: World) -> None:
     async with world.bot():
         await deliver(world, "", text=None)
-        await world.told(world.ada, "I follow an Omni AI job in one message")
+        await world.reply_to(world.ada, "I follow an Omni AI job in one message")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ async def test_event_with_lost_ack_is_answered_once(world: World) -> None:
         await world.slack.mention("help", user=world.ada, channel=direct)
         await world.slack.until(lambda: len(world.slack.request_url.replies) == before + 4)
         await world.type("list", user=world.grace)
-        await world.told(world.grace, "You aren't following any running jobs")
+        await world.reply_to(world.grace, "You aren't following any running jobs")
 
     answers = [message for message in world.slack.messages(direct) if message.user == world.slack.bot_user]
     assert len(answers) == 1

@@ -157,7 +157,7 @@ async def test_everything_is_acknowledged_without_omni(company: Company) -> None
             FOLLOW_MESSAGE, user=world.ada, channel=world.channel, ts=message.ts
         )
         opened = await slack.open_home(world.ada)
-        told = await world.told(world.ada, "connected to Omni yet")
+        told = await world.reply_to(world.ada, "connected to Omni yet")
 
     assert "connected to Omni yet" in str(asked.payload)
     assert (chosen.acked, followed.acked, opened.acked) == (True, True, True)

@@ -21,7 +21,7 @@ async def test_lists_show_question_until_restart(world: World) -> None:
         await world.type(job)
         await world.card("Thinking")
         await world.type("list")
-        line = await world.told(world.ada, job)
+        line = await world.reply_to(world.ada, job)
         await home_shows(world, "Working", "Which *")
     async with world.bot():
         await world.slack.until(lambda: len(world.omni.requests) > 1)

@@ -157,7 +157,7 @@ async def play(world: World, watched: Watched) -> None:
     world.omni.faults.plan(Fault("status", 400, REFUSED), on=SUBMIT)
     for saying in ("Omni is limiting", "accept this question"):
         await press(world, failed, "retry_job")
-        await world.told(world.ada, saying)
+        await world.reply_to(world.ada, saying)
 
     world.omni.script_for_submitted = LONG
     await ask(world, "MARKED third question")
@@ -165,12 +165,12 @@ async def play(world: World, watched: Watched) -> None:
     await watched.nothing_under_way()
     world.omni.faults.plan(Fault("status", 500, PROBLEM % 500), on=CANCEL)
     await press(world, long, "cancel_job")
-    await world.told(world.ada, "Omni didn't respond")
+    await world.reply_to(world.ada, "Omni didn't respond")
     world.slack.faults.plan(too_many_requests(1), on="chat.update")
     await press(world, long, "stop_following")
     await world.type("MARKED words that are no job")
     await world.type(next(iter(world.omni.jobs)), user=world.grace)
-    await world.told(world.grace, "already")
+    await world.reply_to(world.grace, "already")
     await world.slack.until(lambda: "no longer follows" in str(long.blocks))
     await world.slack.open_home(world.ada)
     await world.slack.until(lambda: world.slack.home(world.ada) is not None)

@@ -58,7 +58,7 @@ async def test_failures_only_hears_of_no_answer(world: World) -> None:
         await choose(world, world.ada, "failures")
         await world.type(world.omni.add(ANSWERS))
         card = await world.card("Done.")
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
 
     assert world.replies(card) == []
 
@@ -74,7 +74,7 @@ async def test_choice_survives_a_kill(world: World) -> None:
     world.omni.set(job, state="FAILED", error={"message": "No such column"})
     async with world.bot():
         await world.card("The job failed")
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
         await opened(world, world.ada)
         assert chosen(world, world.ada) == "never"
 

@@ -19,7 +19,7 @@ async def test_second_user_joins_existing_card(world: World) -> None:
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.type(job, user=world.grace)
-        line = await world.told(world.grace, "already has")
+        line = await world.reply_to(world.grace, "already has")
         await world.card(f"Followed by <@{world.ada}>, also followed by <@{world.grace}>")
 
     assert card.permalink in line
@@ -31,7 +31,7 @@ async def test_simultaneous_users_share_one_card(world: World) -> None:
     async with world.bot():
         await world.type(job)
         await world.type(job, user=world.grace)
-        await world.told(world.grace, "already has")
+        await world.reply_to(world.grace, "already has")
 
     assert len(world.slack.messages(world.channel)) == 1
 
@@ -63,7 +63,7 @@ async def test_card_goes_to_dm_without_membership(world: World, place: str, why:
     channel = world.slack.workspace.channel(place).id
     async with world.bot():
         await world.type(job, channel=channel)
-        await world.told(world.ada, why)
+        await world.reply_to(world.ada, why)
         await world.card("Omni is working on it", channel=world.slack.dm(world.ada))
 
     assert world.slack.messages(channel) == []
@@ -77,7 +77,7 @@ async def test_refused_card_is_explained(world: World, refusals: int | None) -> 
     world.slack.faults.plan(refused, on="chat.postMessage", times=refusals)
     async with world.bot():
         await world.type(job)
-        line = await world.told(world.ada, "An admin restricts who can post here")
+        line = await world.reply_to(world.ada, "An admin restricts who can post here")
 
     assert ("I sent the card to your DMs" in line) is bool(refusals)
     assert len(world.slack.messages(world.slack.dm(world.ada))) == (refusals or 0)
@@ -107,18 +107,18 @@ async def test_stop_following_removes_followers_until_none(world: World) -> None
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.type(job, user=world.grace)
-        await world.told(world.grace, "already has")
+        await world.reply_to(world.grace, "already has")
 
         await world.slack.click(user=world.ada, channel=world.channel, ts=card.ts, action_id="stop_following")
-        assert "One other person still follows it" in await world.told(world.ada, "no longer follow")
+        assert "One other person still follows it" in await world.reply_to(world.ada, "no longer follow")
         await world.slack.click(
             user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following"
         )
-        await world.told(world.grace, "no longer follow")
+        await world.reply_to(world.grace, "no longer follow")
         await world.card("The bot no longer follows this job")
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
         asked = len(world.omni.requests)
-        await world.told_nothing_to_follow(world.grace)
+        await world.follows_nothing(world.grace)
 
     assert len(world.omni.requests) == asked
     assert world.replies(card) == []
@@ -135,7 +135,7 @@ async def test_strangers_and_forged_buttons_stop_nothing(world: World) -> None:
         await world.slack.click(
             user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following"
         )
-        await world.told(world.grace, "You don't follow this job")
+        await world.reply_to(world.grace, "You don't follow this job")
         (hers,) = [
             option["value"]
             for b in other.blocks
@@ -149,7 +149,7 @@ async def test_strangers_and_forged_buttons_stop_nothing(world: World) -> None:
         )
         await world.slack.until(lambda: len(world.slack.private(world.grace)) == 2)
         await world.type("list", user=world.grace)
-        listed = await world.told(world.grace, "You follow these running jobs")
+        listed = await world.reply_to(world.grace, "You follow these running jobs")
 
     assert other.permalink in listed
 
@@ -173,15 +173,15 @@ async def test_help_and_list_are_ephemeral(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type("help")
-        await world.told(world.ada, "I follow an Omni AI job in one message")
+        await world.reply_to(world.ada, "I follow an Omni AI job in one message")
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.type("", user=world.grace)
-        assert "You aren't following any running jobs" in await world.told(
+        assert "You aren't following any running jobs" in await world.reply_to(
             world.grace, "I follow an Omni AI job"
         )
         await world.type("list")
-        listed = await world.told(world.ada, "You follow these running jobs")
+        listed = await world.reply_to(world.ada, "You follow these running jobs")
 
     assert card.permalink in listed
     assert job in listed

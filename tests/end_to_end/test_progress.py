@@ -54,7 +54,7 @@ async def test_steps_are_stored_until_the_end(world: World) -> None:
         await world.card("Running query")
         assert "Searching" in kept(world)
         await world.card("41")
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
     assert kept(world) == ""
 
 

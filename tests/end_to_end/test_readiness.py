@@ -66,4 +66,4 @@ async def test_deleted_database_file_is_noticed(world: World) -> None:
         (world.folder / "follows.sqlite3").unlink()
         await becomes(port, "/readyz", "database can't be written\n")
         await world.type(world.omni.add(LONG))
-        await world.told(world.ada, replies.storage_down())
+        await world.reply_to(world.ada, replies.storage_down())

@@ -51,7 +51,7 @@ async def test_answer_is_removed_with_its_thread(world: World) -> None:
         await world.slack.until(lambda: len([r for r in world.replies(card) if r.files]) == 2)
         await world.slack.say("Nice!", user=world.grace, channel=card.channel, thread=card.ts)
         await remove(world, card)
-        await world.told(world.ada, "I removed the answer, and my replies and files in its thread.")
+        await world.reply_to(world.ada, "I removed the answer, and my replies and files in its thread.")
 
     assert card.text == f"Removed by <@{world.ada}>" and "Open in Omni" in str(card.blocks)
     assert shows_no_answer(world, card)
@@ -67,9 +67,9 @@ async def test_removed_answer_does_not_come_back(world: World) -> None:
         shown = card.blocks
         await remove(world, card)
         await world.card("Removed by")
-        await world.told(world.ada, "I removed the answer")
+        await world.reply_to(world.ada, "I removed the answer")
         await world.type(job, user=world.grace)
-        await world.told(world.grace, "The answer was removed here")
+        await world.reply_to(world.grace, "The answer was removed here")
         removed, card.blocks = card.blocks, shown  # as in a window that still shows the answer
         await press(world, card, "show_data")
         await press(world, card, "show_steps")
@@ -84,7 +84,7 @@ async def test_only_requester_and_admins_may_remove(world: World) -> None:
     async with world.bot(admin_users=world.grace):
         card = await answer(world)
         await world.slack.click(user="linus", channel=card.channel, ts=card.ts, action_id="remove_answer")
-        await world.told(
+        await world.reply_to(
             world.slack.workspace.user("linus").id, "Only the person who asked for this answer here"
         )
         assert world.slack.modal("linus") is None
@@ -115,7 +115,7 @@ async def test_what_is_left_is_counted(world: World) -> None:
         await world.slack.until(lambda: any(reply.files for reply in world.replies(card)))
         world.slack.granted_scopes.discard("files:write")
         await remove(world, card)
-        await world.told(world.ada, "Slack didn't let me delete 1 message or file of mine")
+        await world.reply_to(world.ada, "Slack didn't let me delete 1 message or file of mine")
 
     assert card.text == f"Removed by <@{world.ada}>"
     assert [file.name for reply in world.replies(card) for file in reply.files] != []
@@ -136,6 +136,6 @@ async def test_removal_goes_on_after_a_kill(world: World, method: str) -> None:
     async with world.bot():
         await world.card(f"Removed by <@{world.ada}>", timeout=30)
         await world.slack.until(lambda: shows_no_answer(world, card), timeout=30)
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
 
     assert shows_no_answer(world, card)

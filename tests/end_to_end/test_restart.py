@@ -32,7 +32,7 @@ async def test_failure_during_outage_is_reported_once(world: World) -> None:
         async with world.bot():
             card = await world.card("The job failed")
             await world.slack.until(lambda: bool(world.replies(card)))
-            await world.told_nothing_to_follow(world.ada)
+            await world.follows_nothing(world.ada)
 
     assert len(world.replies(card)) == 1
 
@@ -48,7 +48,7 @@ async def test_restart_without_changes_costs_no_edit(world: World) -> None:
             while len(world.omni.requests) == asked:
                 await asyncio.sleep(0.05)
         await world.type("list")
-        await world.told(world.ada, job)
+        await world.reply_to(world.ada, job)
 
     assert world.slack.calls("chat.update") == []
 

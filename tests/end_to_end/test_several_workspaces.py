@@ -151,9 +151,9 @@ async def test_job_is_unknown_to_other_omni(both: Both, workspaces: Workspaces) 
     await both.acme.type(JOB)
     await both.acme.card("Thinking")
     await both.other.type(JOB)
-    await both.other.told(both.other.ada, "Omni has no such job")
+    await both.other.reply_to(both.other.ada, "Omni has no such job")
     await both.other.type("list")
-    await both.other.told(both.other.ada, "You aren't following any running jobs")
+    await both.other.reply_to(both.other.ada, "You aren't following any running jobs")
 
     assert both.other.slack.messages(both.other.channel) == []
 

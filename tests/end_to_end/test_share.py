@@ -28,7 +28,7 @@ async def test_answer_is_shared_once(world: World) -> None:
         await line_in_dm(world, f"I shared <{shared.permalink}|the answer> in <#{world.channel}>")
         await pick_channel(world, card, "data-team")
         await line_in_dm(world, f"This job already has <{shared.permalink}|a card> in <#{world.channel}>")
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
 
     assert len(world.slack.messages(world.channel)) == 1
     assert "Bikes sell best" in shared.text and "show_data" in str(shared.blocks)
@@ -123,6 +123,6 @@ async def test_share_killed_before_its_post_is_posted_once(world: World) -> None
     world.slack.faults.lift()
     async with world.bot():
         await world.card(f"Shared by <@{world.ada}>", timeout=40)
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
 
     assert len(world.slack.messages(world.channel)) == 1

@@ -146,7 +146,7 @@ async def test_unanswered_card_is_not_posted_twice(world: World, fault: Fault) -
         await world.type(job)
         await world.card("Omni is working on it", timeout=20)
         await world.type("list")
-        await world.told(world.ada, job)
+        await world.reply_to(world.ada, job)
 
 
 async def test_unanswered_reply_is_not_posted_twice(world: World) -> None:
@@ -158,7 +158,7 @@ async def test_unanswered_reply_is_not_posted_twice(world: World) -> None:
         world.omni.set(job, **FAILED)
         card = await world.card("The job failed")
         await world.slack.until(lambda: bool(world.slack.calls("conversations.replies")))
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
 
     assert len(world.replies(card)) == 1
 
@@ -171,8 +171,8 @@ async def test_unconfirmed_card_is_abandoned_without_history(world: World) -> No
     world.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
     async with world.bot():
         await world.type(job)
-        await world.told(world.ada, "Slack did not confirm")
-        await world.told_nothing_to_follow(world.ada)
+        await world.reply_to(world.ada, "Slack did not confirm")
+        await world.follows_nothing(world.ada)
 
 
 async def test_deleted_card_returns_with_outcome(world: World) -> None:
@@ -183,7 +183,7 @@ async def test_deleted_card_returns_with_outcome(world: World) -> None:
         await world.slack.delete_message(world.channel, card.ts)
         world.omni.set(job, **ANSWERED)
         again = await world.card("The answer.")
-        await world.told_nothing_to_follow(world.ada)
+        await world.follows_nothing(world.ada)
 
     assert again.ts != card.ts
     assert len(world.slack.calls("chat.postMessage")) == 2

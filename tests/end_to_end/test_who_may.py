@@ -46,7 +46,7 @@ async def test_cancelled_card_names_the_canceller(world: World) -> None:
         )
         await cancel(world, card)
         card = await world.card("The job was cancelled")
-        await world.told(world.ada, "The job was cancelled.")
+        await world.reply_to(world.ada, "The job was cancelled.")
 
     assert f"<@{world.ada}>" in str(card.blocks) and cancels(world) == 1
 
@@ -57,7 +57,7 @@ async def test_executing_job_stops_after_step_or_completes(world: World) -> None
         await world.type(job)
         card = await world.card("Omni is working on it")
         await cancel(world, card)
-        await world.told(world.ada, "Omni will stop after its current step")
+        await world.reply_to(world.ada, "Omni will stop after its current step")
         await world.card("Answered")
 
 
@@ -78,7 +78,7 @@ async def test_cancel_failures_have_distinct_replies(
     async with world.bot():
         await world.type(job)
         await cancel(world, await world.card("Queued in Omni"))
-        await world.told(world.ada, line)
+        await world.reply_to(world.ada, line)
 
     assert cancels(world) == asked
 
@@ -92,7 +92,7 @@ async def test_strangers_and_forged_values_cancel_nothing(world: World) -> None:
         await world.type(other, user=world.grace, channel=elsewhere)
         hers = await world.card("Omni is working on it", channel=elsewhere)
         await cancel(world, card, user=world.grace)
-        await world.told(world.grace, "Only the person who started this job")
+        await world.reply_to(world.grace, "Only the person who started this job")
         (value,) = [
             option["value"]
             for block in hers.blocks
@@ -111,7 +111,7 @@ async def test_admins_use_the_bot_in_every_channel(world: World) -> None:
     elsewhere = world.slack.workspace.channel("sales").id
     async with world.bot(allowed_channels=elsewhere, admin_users=world.grace):
         await world.type(job)
-        await world.told(world.ada, "can't be used in this channel")
+        await world.reply_to(world.ada, "can't be used in this channel")
         assert world.slack.messages(world.channel) == []
         await world.type(job, user=world.grace)
         await world.card("Omni is working on it")
@@ -123,7 +123,7 @@ async def test_guests_and_strangers_are_refused(world: World) -> None:
     async with world.bot():
         for user, channel in (("marie", world.channel), ("edsger", partners)):
             await world.type(job, user=user, channel=channel)
-            await world.told(world.slack.workspace.user(user).id, "You can't use this bot")
+            await world.reply_to(world.slack.workspace.user(user).id, "You can't use this bot")
     assert world.slack.messages(world.channel) == [] and world.omni.requests == []
     async with world.bot(allow_guests=True):
         await world.type(job, user="marie")
@@ -135,9 +135,9 @@ async def test_allow_lists_restrict_users_and_channels(world: World) -> None:
     sales = world.slack.workspace.channel("sales").id
     async with world.bot(allowed_users=world.grace, allowed_channels=sales):
         await world.type(job)
-        await world.told(world.ada, "You can't use this bot")
+        await world.reply_to(world.ada, "You can't use this bot")
         await world.type(job, user=world.grace)
-        await world.told(world.grace, "can't be used in this channel")
+        await world.reply_to(world.grace, "can't be used in this channel")
         await world.type(job, user=world.grace, channel=sales)
         await world.card("Omni is working on it", channel=sales)
 
@@ -152,7 +152,7 @@ async def test_owner_access_accepts_either_id_of_a_user(world: World, is_members
     his = world.omni.add(DONE, user_id=organization.members[GRACE].membership_id)
     async with world.bot(access="owner"):
         await world.type(his)
-        await world.told(world.ada, NOT_YOURS)
+        await world.reply_to(world.ada, NOT_YOURS)
         await world.type(hers)
         await world.card("The secret answer.")
 
@@ -179,9 +179,9 @@ async def test_ambiguous_email_sees_and_asks_nothing(world: World) -> None:
     job = world.omni.add(DONE, user_id=ADA)
     async with world.bot(access="owner", omni_model_id=MODEL):
         await world.type(job)
-        await world.told(world.ada, NOT_YOURS)
+        await world.reply_to(world.ada, NOT_YOURS)
         await world.slack.command("Why?", user=world.ada, channel=world.channel, command=COMMAND)
-        await world.told(world.ada, "match your Slack email to one active Omni user")
+        await world.reply_to(world.ada, "match your Slack email to one active Omni user")
 
     assert world.slack.messages(world.channel) == [] and len(world.omni.jobs) == 1
 
@@ -191,7 +191,7 @@ async def test_shared_channel_answer_goes_to_dm(world: World) -> None:
     partners = world.slack.workspace.channel("partners").id
     async with world.bot():
         await world.type(job, channel=partners)
-        await world.told(world.ada, "People of another organization")
+        await world.reply_to(world.ada, "People of another organization")
         await world.card("The secret answer.", channel=world.slack.dm(world.ada))
     assert world.slack.messages(partners) == []
     async with world.bot(allow_shared_channels=True):
@@ -216,10 +216,10 @@ async def test_missing_scope_disables_only_its_feature(world: World) -> None:
     world.slack.granted_scopes.difference_update({"users:read.email", "channels:read", "app_mentions:read"})
     async with world.bot(omni_model_id=MODEL):
         await world.type(job)
-        await world.told(world.ada, "may be able to read this channel")
+        await world.reply_to(world.ada, "may be able to read this channel")
         await world.card("The secret answer.", channel=world.slack.dm(world.ada))
         await world.slack.command("Why?", user=world.ada, channel=world.channel, command=COMMAND)
-        await world.told(world.ada, "match your Slack email to one active Omni user")
+        await world.reply_to(world.ada, "match your Slack email to one active Omni user")
 
 
 async def test_open_follows_per_user_are_limited(world: World) -> None:
@@ -227,7 +227,7 @@ async def test_open_follows_per_user_are_limited(world: World) -> None:
         await world.type(world.omni.add(LONG))
         await world.card("Omni is working on it")
         await world.type(world.omni.add(LONG))
-        await world.told(world.ada, "You follow 1 running jobs")
+        await world.reply_to(world.ada, "You follow 1 running jobs")
 
     assert len(world.slack.messages(world.channel)) == 1
 
@@ -251,7 +251,7 @@ async def test_deactivated_user_is_refused(world: World) -> None:
     world.slack.workspace.users[world.ada] = replace(world.slack.workspace.user("ada"), deactivated=True)
     async with world.bot(admin_users=world.ada):
         await world.type(job)
-        await world.told(world.ada, "You can't use this bot")
+        await world.reply_to(world.ada, "You can't use this bot")
 
     assert world.slack.messages(world.channel) == [] and world.omni.requests == []
 
@@ -260,13 +260,13 @@ async def test_lookups_per_user_are_limited(world: World) -> None:
     unknown = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(2)]
     async with world.bot(max_lookups_per_minute=3):
         await world.type(unknown[0])
-        await world.told(world.ada, "Omni has no such job")
+        await world.reply_to(world.ada, "Omni has no such job")
         await world.type(unknown[1])
-        await world.told(world.ada, "limit of requests per person and minute")
+        await world.reply_to(world.ada, "limit of requests per person and minute")
         await world.type("list")
-        await world.told(world.ada, "You aren't following any running jobs")
+        await world.reply_to(world.ada, "You aren't following any running jobs")
         await world.type(unknown[1], user=world.grace)
-        await world.told(world.grace, "Omni has no such job")
+        await world.reply_to(world.grace, "Omni has no such job")
 
     assert len(world.omni.requests) == 2
 

@@ -111,7 +111,7 @@ class World:
         (card,) = self.slack.messages(place)
         return card
 
-    async def told(self, user: str, saying: str) -> str:
+    async def reply_to(self, user: str, saying: str) -> str:
         """Wait for a private line to a person."""
         await self.slack.until(lambda: any(saying in line.text for line in self.slack.private(user)))
         return next(line.text for line in self.slack.private(user) if saying in line.text)
@@ -119,7 +119,7 @@ class World:
     def replies(self, card: StoredMessage) -> list[StoredMessage]:
         return self.slack.replies(card.channel, card.ts)
 
-    async def told_nothing_to_follow(self, user: str) -> None:
+    async def follows_nothing(self, user: str) -> None:
         """Wait until `list` says that nothing is left open for a person."""
         async with asyncio.timeout(15):
             while True:
